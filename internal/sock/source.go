@@ -1,0 +1,77 @@
+package sock
+
+import (
+	"io"
+	"net"
+	"syscall"
+)
+
+// A Source reads a stream in large pieces and holds no buffer while it waits
+// for the next one, where the system can say that bytes are there (sockets on
+// Unix). Elsewhere it keeps a small buffer while it waits. One goroutine reads.
+type Source struct {
+	r   io.Reader
+	raw rawReader
+	buf *Buffer
+	big bool // the last read filled its buffer: take a large one next time
+}
+
+// NewSource returns a Source that reads from r.
+func NewSource(r io.Reader) *Source {
+	s := &Source{r: r}
+	s.raw.init(s, r)
+	return s
+}
+
+// Next waits for bytes and returns them at the end of a slice whose first
+// headroom bytes are free for the caller. The slice is valid until the next
+// call of Next or Release. At the end of the stream the error is io.EOF.
+func (s *Source) Next(headroom int) ([]byte, error) {
+	s.Release()
+	n, err := s.read(headroom)
+	if err != nil {
+		s.Release()
+		return nil, err
+	}
+	size := len(s.buf.B) - headroom
+	s.big = n == size || (s.big && n > SmallBuffer/2)
+	return s.buf.B[:headroom+n], nil
+}
+
+// Release gives the buffer of the last piece back.
+func (s *Source) Release() {
+	s.buf.Free()
+	s.buf = nil
+}
+
+func (s *Source) read(headroom int) (int, error) {
+	if s.raw.ready() {
+		return s.raw.read(headroom)
+	}
+	s.buf = TakeBuffer(s.big)
+	n, err := s.r.Read(s.buf.B[headroom:])
+	if n > 0 {
+		return n, nil // an error that came along is there at the next read
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return 0, err
+}
+
+// rawConn returns the socket under v, or nil. Files are left alone: standard
+// input may be in blocking mode, where readiness means nothing.
+func rawConn(v any) syscall.RawConn {
+	if _, ok := v.(net.Conn); !ok {
+		return nil
+	}
+	sc, ok := v.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return raw
+}
