@@ -1,0 +1,140 @@
+package login
+
+import (
+	"crypto/rand"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// maxToken bounds the length of a token, in bytes.
+const maxToken = 64 << 10
+
+// callback is the loopback server to which the browser comes back with a token,
+// once. Its path is random, because the sign-in has no other secret that ties
+// the browser's visit to our request: whoever does not know the path cannot
+// slip us a token of their own.
+type callback struct {
+	token chan string // gets the token, once
+	path  string
+	port  string
+	edge  string // for the pages
+	taken atomic.Bool
+	srv   *http.Server
+	gone  chan struct{} // closed when the server has returned
+}
+
+// newCallback serves on ln until close is called.
+func newCallback(ln net.Listener, edge string) *callback {
+	_, port, _ := net.SplitHostPort(ln.Addr().String())
+	c := &callback{
+		token: make(chan string, 1),
+		path:  "/" + rand.Text(),
+		port:  port,
+		edge:  edge,
+		gone:  make(chan struct{}),
+	}
+	c.srv = &http.Server{
+		Handler:           c,
+		ReadHeaderTimeout: 10 * time.Second,
+		WriteTimeout:      10 * time.Second,
+		IdleTimeout:       10 * time.Second,
+		MaxHeaderBytes:    2 * maxToken,
+		ErrorLog:          log.New(io.Discard, "", 0), // its lines would show requests
+	}
+	c.srv.SetKeepAlivesEnabled(false)
+	go func() { // joined by close
+		defer close(c.gone)
+		_ = c.srv.Serve(ln)
+	}()
+	return c
+}
+
+// url returns the address for the browser to come back to, by the given name
+// of this machine.
+func (c *callback) url(host string) string {
+	return "http://" + net.JoinHostPort(host, c.port) + c.path
+}
+
+// close ends the server. A page that was sent is in the kernel's hands by then.
+func (c *callback) close() {
+	_ = c.srv.Close()
+	<-c.gone
+}
+
+// ServeHTTP takes the token from the one request that is what the edge makes a
+// browser send. Every other request changes nothing.
+func (c *callback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	token, status, p := c.judge(r)
+	if token != "" && !c.taken.CompareAndSwap(false, true) {
+		token, status, p = "", http.StatusGone, pageUsed
+	}
+	if status == http.StatusMethodNotAllowed {
+		w.Header().Set("Allow", http.MethodGet)
+	}
+	p.write(w, status, c.edge)
+	if token != "" {
+		c.token <- token // last: the server is closed when it has arrived
+	}
+}
+
+// judge returns the token that a request brings, or why it brings none.
+func (c *callback) judge(r *http.Request) (token string, status int, p page) {
+	switch {
+	case !c.ours(r.Host):
+		// A page elsewhere whose name was pointed at 127.0.0.1 (DNS rebinding).
+		return "", http.StatusMisdirectedRequest, pageNotFound
+	case r.URL.Path != c.path:
+		return "", http.StatusNotFound, pageNotFound
+	case r.Method != http.MethodGet:
+		return "", http.StatusMethodNotAllowed, pageNotFound
+	case prefetch(r.Header):
+		// The browser comes again when the person really goes there.
+		return "", http.StatusServiceUnavailable, pageNotFound
+	case embedded(r.Header):
+		return "", http.StatusForbidden, pageNotFound
+	}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	tokens := query["pomerium_jwt"]
+	if err != nil || len(tokens) != 1 || !validToken(tokens[0]) {
+		if c.taken.Load() {
+			return "", http.StatusGone, pageUsed
+		}
+		return "", http.StatusBadRequest, pageFailed
+	}
+	return tokens[0], http.StatusOK, pageDone
+}
+
+// ours reports whether a Host header names us as the redirect did.
+func (c *callback) ours(host string) bool {
+	return host == "127.0.0.1:"+c.port || strings.EqualFold(host, "localhost:"+c.port)
+}
+
+// prefetch reports whether a browser fetches the page ahead of a visit.
+func prefetch(h http.Header) bool {
+	for _, name := range []string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"} {
+		v := strings.ToLower(h.Get(name))
+		if strings.Contains(v, "prefetch") || strings.Contains(v, "prerender") || strings.Contains(v, "preview") {
+			return true
+		}
+	}
+	return false
+}
+
+// embedded reports whether a browser that tells (Fetch Metadata) wants the page
+// as a part of another one: as an image, a frame, a script's request.
+func embedded(h http.Header) bool {
+	dest := h.Get("Sec-Fetch-Dest")
+	return dest != "" && dest != "document"
+}
+
+// validToken reports whether s could travel in a header as one word.
+func validToken(s string) bool {
+	return s != "" && len(s) <= maxToken &&
+		!strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+}

@@ -1,0 +1,20 @@
+package login
+
+import "errors"
+
+// ErrRefused says that the edge refused the token of a service account. No
+// sign-in replaces it.
+var ErrRefused = errors.New("refused by the edge")
+
+// Error says that there is no token to go on with. What came from the edge or
+// from a forward proxy on the way is in its chain.
+type Error struct {
+	Op  string // "signing in to pomerium.example.com", "service account in /path"
+	Err error
+}
+
+// Error returns the operation and its cause.
+func (e *Error) Error() string { return e.Op + ": " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
