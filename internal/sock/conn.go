@@ -1,7 +1,6 @@
 package sock
 
 import (
-	"errors"
 	"net"
 	"sync"
 	"time"
@@ -55,10 +54,7 @@ func (c *Conn) Wait() error {
 	if len(c.unread) > 0 {
 		return nil
 	}
-	if err := c.Flush(); err != nil && !errors.Is(err, net.ErrClosed) {
-		// What cannot be sent any more does not hide what has yet to be read.
-		_ = err
-	}
+	c.Flush() // an error is kept for the next write: it must not hide what can still be read
 	p, err := c.src.Next(0)
 	c.unread = p
 	return err

@@ -5,12 +5,8 @@ import (
 	"time"
 )
 
-// How long Reset lets the kernel send what it still has, and how often it
-// looks.
-const (
-	resetPatience = 2 * time.Second
-	resetLook     = 5 * time.Millisecond
-)
+// resetPatience is how long Reset lets the kernel send what it still has.
+const resetPatience = 2 * time.Second
 
 // Reset closes c so that the peer reads a reset, not an end: closing with
 // SO_LINGER 0. The bytes already written are let out first, for two seconds at
@@ -21,11 +17,30 @@ func Reset(c net.Conn) error {
 	if !ok {
 		return c.Close()
 	}
-	for end := time.Now().Add(resetPatience); unsent(tcp) > 0 && time.Now().Before(end); {
-		time.Sleep(resetLook)
-	}
+	Settle(c, resetPatience, nil)
 	tcp.SetLinger(0)
 	return c.Close()
+}
+
+// Settle waits until the peer's system has all bytes that were written to c, at
+// most for limit or until done is closed. Where the system cannot tell, and for
+// what is not a TCP connection, it returns at once.
+func Settle(c net.Conn, limit time.Duration, done <-chan struct{}) {
+	tcp, ok := bottom(c).(*net.TCPConn)
+	if !ok || unsent(tcp) == 0 {
+		return
+	}
+	end := time.NewTimer(limit)
+	defer end.Stop()
+	for pause := time.Millisecond; unsent(tcp) > 0; pause = min(2*pause, 100*time.Millisecond) {
+		select {
+		case <-time.After(pause):
+		case <-done:
+			return
+		case <-end.C:
+			return
+		}
+	}
 }
 
 // bottom returns the connection below all wrappers.

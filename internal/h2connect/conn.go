@@ -1,0 +1,378 @@
+// Package h2connect is the client side of an HTTP/2 connection that carries
+// CONNECT streams (RFC 9113 section 8.5) and nothing else, over any net.Conn.
+//
+// A connection is of one of two kinds, fixed by the SETTINGS that it opens
+// with. A solo connection carries one tunnel at a time and stops reading the
+// socket when the local end is slow. A shared connection is always read, and
+// each of its streams has a queue. Why it takes two kinds: an edge drops the
+// bytes that a window does not let it send at the moment when the destination
+// closes, so no window may shut while a tunnel can help it.
+//
+// It is not a general HTTP/2 client: no requests with bodies, no push, no
+// priorities.
+package h2connect
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/pomerium/pomerium-cli/internal/sock"
+)
+
+// Windows and limits, in bytes unless said otherwise.
+const (
+	// SoloWindow is more than sockets and proxies on a path hold, so that it
+	// never shuts while the socket is read.
+	SoloWindow = 128 << 20
+	// SharedWindow is the window of one stream among many.
+	SharedWindow = 64 << 20
+	// SharedQueue is how much of a shared stream may wait for a slow local end
+	// before its window is given back only as the local end takes it.
+	SharedQueue = 16 << 20
+
+	connWindow     = 1<<31 - 1
+	initialWindow  = 65535 // RFC 9113 section 6.9.2
+	soloCredit     = 16 << 20
+	sharedCredit   = 8 << 20
+	connCredit     = 64 << 20
+	maxHeaderList  = 64 << 10
+	frameHeader    = 9
+	maxPayload     = 16384 - frameHeader // a frame then fills a TLS record exactly
+	streamsAtFirst = 100                 // until SETTINGS tell (as RFC 9113 section 6.5.2 recommends at least)
+	lastStreamID   = 1<<31 - 1
+)
+
+// Config tells how a connection behaves. The zero value is a solo connection
+// with pings every 30 seconds.
+type Config struct {
+	Shared      bool
+	KeepAlive   time.Duration // silence before a PING; 0: 30 s, negative: never
+	PingTimeout time.Duration // silence after a PING that means a dead path; 0: 15 s
+	Limit       *Limit        // bounds the queues of several connections together; nil: none
+	OnIdle      func(*Conn)   // the last stream has ended; called without locks
+	OnClose     func(*Conn)   // the connection is gone; called once, without locks
+	Log         *slog.Logger  // nil: no logs
+}
+
+// A Conn is one HTTP/2 connection to an edge or a proxy.
+type Conn struct {
+	cfg   Config
+	top   net.Conn   // frames go here: TLS, or under itself
+	under *sock.Conn // below TLS
+
+	writers atomic.Int32 // who writes or waits to; the last one flushes
+	wmu     sync.Mutex   // orders frames and header compression
+	framer  *http2.Framer
+	hpack   *hpack.Encoder
+	block   bytes.Buffer // header block being encoded
+
+	mu         sync.Mutex
+	streams    map[uint32]*Stream
+	nextID     uint32
+	maxStreams uint32
+	peerWindow int64 // a new stream's send window
+	sendWindow int64 // the connection's
+	starved    map[*Stream]struct{}
+	retired    bool // no new streams: GOAWAY, or told so
+	err        error
+	control    []func() // frames that the read loop wants sent
+	sending    bool     // a goroutine sends them
+	ping       pinger
+
+	opening atomic.Int32  // CONNECTs without an answer
+	nudge   chan struct{} // wakes a paused read loop
+	done    chan struct{} // closed when the read loop has ended
+
+	in reader
+}
+
+// New starts an HTTP/2 connection on top, whose bytes pass through under. It
+// sends the preface at once, together with whatever is written next, and waits
+// for nothing.
+func New(top net.Conn, under *sock.Conn, cfg Config) *Conn {
+	c := &Conn{
+		cfg:        cfg,
+		top:        top,
+		under:      under,
+		framer:     http2.NewFramer(top, nil),
+		streams:    map[uint32]*Stream{},
+		nextID:     1,
+		maxStreams: streamsAtFirst,
+		peerWindow: initialWindow,
+		sendWindow: initialWindow,
+		starved:    map[*Stream]struct{}{},
+		nudge:      make(chan struct{}, 1),
+		done:       make(chan struct{}),
+	}
+	c.hpack = hpack.NewEncoder(&c.block)
+	c.in.init()
+	c.ping.init(c)
+	under.Poll()
+	c.preface()
+	go c.run() // ends when the socket does: Close waits for it
+	return c
+}
+
+// preface leaves its bytes in the held-back buffer: the first request, or the
+// read loop before it waits, sends them.
+func (c *Conn) preface() {
+	window := uint32(SoloWindow)
+	if c.cfg.Shared {
+		window = SharedWindow
+	}
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	// Errors are sticky below, and the next write meets them.
+	c.top.Write([]byte(http2.ClientPreface))
+	c.framer.WriteSettings(
+		http2.Setting{ID: http2.SettingEnablePush, Val: 0},
+		http2.Setting{ID: http2.SettingInitialWindowSize, Val: window},
+		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: maxHeaderList},
+	)
+	c.framer.WriteWindowUpdate(0, connWindow-initialWindow)
+}
+
+// A Response is what the peer answered to a CONNECT. Body is read for refusals
+// only, and bounded.
+type Response struct {
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// Open sends CONNECT for authority and waits for the answer, as long as ctx
+// allows. Any 2xx opens the stream; for every other status the stream is nil
+// and the response has the refusal's body. An error for which Unprocessed is
+// true says that the peer did not act on the request: it may go elsewhere.
+func (c *Conn) Open(ctx context.Context, authority string, header http.Header) (*Stream, *Response, error) {
+	s := newStream(c)
+	c.opening.Add(1)
+	defer c.opening.Add(-1)
+	if err := c.request(s, authority, header); err != nil {
+		return nil, nil, err
+	}
+	select {
+	case <-s.answered:
+	case <-ctx.Done():
+		s.Close()
+		return nil, nil, ctx.Err()
+	}
+	if s.answer.Status == 0 {
+		err := s.failure()
+		s.Close()
+		return nil, nil, err
+	}
+	if s.answer.Status/100 == 2 {
+		return s, &s.answer, nil
+	}
+	s.answer.Body = s.refusal(ctx)
+	s.Close()
+	return nil, &s.answer, nil
+}
+
+// request writes the HEADERS of a CONNECT: stream ids must go out in order, so
+// the id is taken under the write lock.
+func (c *Conn) request(s *Stream, authority string, header http.Header) error {
+	return c.write(func() error {
+		if err := c.admit(s); err != nil {
+			return err
+		}
+		c.block.Reset()
+		c.hpack.WriteField(hpack.HeaderField{Name: ":method", Value: http.MethodConnect})
+		c.hpack.WriteField(hpack.HeaderField{Name: ":authority", Value: authority})
+		for name, values := range header {
+			for _, v := range values {
+				name := strings.ToLower(name)
+				c.hpack.WriteField(hpack.HeaderField{Name: name, Value: v, Sensitive: name == "authorization" || name == "proxy-authorization"})
+			}
+		}
+		return c.writeBlock(s.id, c.block.Bytes())
+	})
+}
+
+func (c *Conn) writeBlock(id uint32, block []byte) error {
+	first := block[:min(len(block), maxPayload)]
+	rest := block[len(first):]
+	err := c.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: first, EndHeaders: len(rest) == 0})
+	for err == nil && len(rest) > 0 {
+		next := rest[:min(len(rest), maxPayload)]
+		rest = rest[len(next):]
+		err = c.framer.WriteContinuation(id, len(rest) == 0, next)
+	}
+	return err
+}
+
+// admit gives s its id, unless the connection takes no more.
+func (c *Conn) admit(s *Stream) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.err != nil:
+		return &Error{Op: "open", Err: c.err, unprocessed: true}
+	case c.retired || c.nextID > lastStreamID:
+		return &Error{Op: "open", Err: errRetired, unprocessed: true}
+	case uint32(len(c.streams)) >= c.maxStreams:
+		return &Error{Op: "open", Err: errFull, unprocessed: true}
+	}
+	s.id = c.nextID
+	s.window = c.peerWindow
+	c.nextID += 2
+	c.streams[s.id] = s
+	c.ping.start()
+	return nil
+}
+
+// write runs f under the write lock. Whoever finds nobody waiting behind him
+// sends what all of them have written.
+func (c *Conn) write(f func() error) error {
+	c.writers.Add(1)
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	err := f()
+	if c.writers.Add(-1) == 0 {
+		if e := c.under.Flush(); err == nil {
+			err = e
+		}
+	}
+	return err
+}
+
+// later has a frame sent without making the caller, the read loop, wait for
+// the socket: the peer may be waiting for us to read.
+func (c *Conn) later(frame func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.laterLocked(frame)
+}
+
+func (c *Conn) laterLocked(frame func()) {
+	c.control = append(c.control, frame)
+	if !c.sending {
+		c.sending = true
+		go c.sendControl() // ends when the list is empty; a closed socket ends a stuck write
+	}
+}
+
+func (c *Conn) sendControl() {
+	for {
+		c.mu.Lock()
+		frames := c.control
+		c.control = nil
+		c.sending = len(frames) > 0
+		c.mu.Unlock()
+		if len(frames) == 0 {
+			return
+		}
+		c.write(func() error {
+			for _, f := range frames {
+				f()
+			}
+			return nil
+		})
+	}
+}
+
+// Streams returns how many streams are open.
+func (c *Conn) Streams() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.streams)
+}
+
+// Room tells whether a new stream may be opened.
+func (c *Conn) Room() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err == nil && !c.retired && uint32(len(c.streams)) < c.maxStreams
+}
+
+// Shared tells which kind of connection this is.
+func (c *Conn) Shared() bool { return c.cfg.Shared }
+
+// Retire lets no new stream in; the connection closes when the last one ends.
+func (c *Conn) Retire() {
+	c.mu.Lock()
+	c.retired = true
+	idle := len(c.streams) == 0
+	c.mu.Unlock()
+	if idle {
+		c.fail(errRetired)
+	}
+}
+
+// Close resets all streams, closes the connection and waits for its goroutine.
+func (c *Conn) Close() error {
+	c.fail(net.ErrClosed)
+	<-c.done
+	return nil
+}
+
+// remove forgets an ended stream.
+func (c *Conn) remove(s *Stream) {
+	c.mu.Lock()
+	_, there := c.streams[s.id]
+	delete(c.streams, s.id)
+	delete(c.starved, s)
+	idle := there && len(c.streams) == 0 && c.err == nil
+	retired := c.retired
+	if idle {
+		c.ping.stop()
+	}
+	c.mu.Unlock()
+	if !idle {
+		return
+	}
+	if retired {
+		c.fail(errRetired)
+		return
+	}
+	if c.cfg.OnIdle != nil {
+		c.cfg.OnIdle(c)
+	}
+}
+
+// fail ends the connection and all its streams with err, the first time.
+func (c *Conn) fail(err error) {
+	c.mu.Lock()
+	if c.err != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.err = err
+	streams := c.streams
+	c.streams = map[uint32]*Stream{}
+	clear(c.starved)
+	c.ping.stop()
+	c.mu.Unlock()
+
+	for _, s := range streams {
+		s.fail(&Error{Op: "connection", Err: err})
+	}
+	c.under.Close() // not TLS's Close: it would wait for a stuck writer
+	c.wake()
+	if c.cfg.Log != nil && len(streams) > 0 {
+		c.cfg.Log.Debug("connection lost", "streams", strconv.Itoa(len(streams)), "err", err)
+	}
+	if c.cfg.OnClose != nil {
+		c.cfg.OnClose(c)
+	}
+}
+
+// wake ends a pause of the read loop, or makes it look again.
+func (c *Conn) wake() {
+	select {
+	case c.nudge <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,68 @@
+package h2connect
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/net/http2"
+)
+
+// Why a request did not go out, or a connection ended.
+var (
+	errRetired = errors.New("the connection takes no new streams")
+	errFull    = errors.New("the peer's stream limit is reached")
+
+	// ErrDeadPath means that nothing came back, not even the answer to a PING.
+	ErrDeadPath = errors.New("the path is dead: no answer to a ping")
+	// ErrNotHTTP2 means that the peer agreed on h2 and speaks something else.
+	ErrNotHTTP2 = errors.New("the peer agreed on h2 but speaks another protocol")
+	// ErrCut means that the connection ended without a proper close.
+	ErrCut = errors.New("the connection was cut")
+	// ErrQueueLimit means that the queues of all streams held too much, and
+	// this one held the most.
+	ErrQueueLimit = errors.New("the local program read too slowly: the queue limit is reached")
+)
+
+// An Error says what ended a stream, or kept it from opening.
+type Error struct {
+	Op   string // "open", "stream", "connection"
+	Code http2.ErrCode
+	Err  error // nil: a reset by the peer, with Code
+	// Cut says that bytes were lost on the way: the peer reset a shared stream
+	// for its own reasons before the destination's end.
+	Cut bool
+
+	unprocessed bool
+}
+
+func (e *Error) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("http/2 %s: %v", e.Op, e.Err)
+	}
+	return fmt.Sprintf("http/2 %s: reset by the peer (%v)", e.Op, e.Code)
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Unprocessed tells whether err says that the peer did not act on a request,
+// so that it is safe to send it again (RFC 9113 section 8.7).
+func Unprocessed(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.unprocessed
+}
+
+// Lost tells whether err says that the whole connection is gone.
+func Lost(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Op == "connection"
+}
+
+// Wants11 tells whether the peer refuses CONNECT over HTTP/2 as such (RFC 9113
+// section 7, HTTP_1_1_REQUIRED; a PROTOCOL_ERROR is taken for the same).
+func Wants11(err error) bool {
+	var e *Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	return errors.Is(err, ErrNotHTTP2) || e.Err == nil && (e.Code == http2.ErrCodeHTTP11Required || e.Code == http2.ErrCodeProtocol)
+}

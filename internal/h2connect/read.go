@@ -1,0 +1,484 @@
+package h2connect
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/pomerium/pomerium-cli/internal/sock"
+)
+
+// A reader turns the bytes of a burst into frames. The payloads of DATA frames
+// are never copied: they go to the stream as pieces of the buffer. All other
+// frames are parsed by http2.Framer once they are whole.
+type reader struct {
+	framer *http2.Framer
+	frame  oneFrame // what framer reads
+	buf    *sock.Buffer
+	n      int // bytes in buf
+	seen   bool
+
+	// The DATA frame under way.
+	id   uint32
+	left int // payload bytes to come
+	pad  int // padding bytes after them
+	end  bool
+
+	// The pieces gathered for one stream.
+	to     *Stream
+	pieces [][]byte
+	size   int
+
+	credit int // received on the connection and not yet given back
+}
+
+// oneFrame hands exactly the bytes of whole frames to the framer.
+type oneFrame struct{ b []byte }
+
+func (f *oneFrame) Read(p []byte) (int, error) {
+	if len(f.b) == 0 {
+		return 0, io.ErrUnexpectedEOF
+	}
+	n := copy(p, f.b)
+	f.b = f.b[n:]
+	return n, nil
+}
+
+func (r *reader) init() {
+	r.framer = http2.NewFramer(nil, &r.frame)
+	r.framer.SetReuseFrames()
+	r.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	r.framer.MaxHeaderListSize = maxHeaderList
+}
+
+// run reads until the connection ends.
+func (c *Conn) run() {
+	defer close(c.done)
+	err := c.readAll()
+	if errors.Is(err, io.EOF) {
+		err = ErrCut
+	}
+	c.in.buf.Free()
+	c.in.buf = nil
+	c.fail(err)
+}
+
+func (c *Conn) readAll() error {
+	for {
+		if err := c.under.Wait(); err != nil {
+			return err
+		}
+		c.ping.hear()
+		if c.opening.Load() > 0 {
+			sock.QuickAck(c.under.Conn)
+		}
+		if err := c.burst(); err != nil {
+			return err
+		}
+		if err := c.pause(); err != nil {
+			return err
+		}
+	}
+}
+
+// burst takes everything that has arrived, and keeps no buffer unless a frame
+// is only half there.
+func (c *Conn) burst() error {
+	r := &c.in
+	if r.buf == nil {
+		r.buf = sock.TakeBuffer(c.under.Buffered() > sock.SmallBuffer/2)
+	}
+	for {
+		n, err := c.top.Read(r.buf.B[r.n:])
+		r.n += n
+		if err == nil && r.n < len(r.buf.B) && c.under.Buffered() > 0 {
+			continue // gather: one write to the local end instead of many
+		}
+		if perr := c.parse(); perr != nil {
+			return perr
+		}
+		if err == sock.ErrWouldBlock {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if r.n == 0 {
+		r.buf.Free()
+		r.buf = nil
+	}
+	return nil
+}
+
+// parse consumes what is in the buffer and moves an incomplete frame to its
+// start.
+func (c *Conn) parse() error {
+	r := &c.in
+	b := r.buf.B[:r.n]
+	for len(b) > 0 {
+		n, err := c.step(b)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			break
+		}
+		b = b[n:]
+	}
+	c.deliver()
+	if len(b) == len(r.buf.B) && len(b) < sock.LargeBuffer {
+		large := sock.TakeBuffer(true)
+		copy(large.B, b)
+		r.buf.Free()
+		r.buf = large
+	} else if len(b) == len(r.buf.B) {
+		return errors.New("frame too large")
+	} else {
+		copy(r.buf.B, b)
+	}
+	r.n = len(b)
+	return nil
+}
+
+// step consumes one frame from the start of b, or a piece of a DATA frame, and
+// returns its length: 0 when more bytes are needed.
+func (c *Conn) step(b []byte) (int, error) {
+	r := &c.in
+	switch {
+	case r.left > 0:
+		n := min(r.left, len(b))
+		r.gather(b[:n])
+		r.left -= n
+		c.endOfData()
+		return n, nil
+	case r.pad > 0:
+		n := min(r.pad, len(b))
+		r.pad -= n
+		c.endOfData()
+		return n, nil
+	case len(b) < frameHeader:
+		return 0, r.sniff(b)
+	}
+	if err := r.sniff(b); err != nil {
+		return 0, err
+	}
+	length := int(binary.BigEndian.Uint32(b) >> 8)
+	if length > 16384 { // the SETTINGS_MAX_FRAME_SIZE that we left alone
+		return 0, fmt.Errorf("frame of %d bytes", length)
+	}
+	if http2.FrameType(b[3]) == http2.FrameData {
+		return c.data(b, length)
+	}
+	return c.other(b)
+}
+
+// sniff tells HTTP/1.1 from HTTP/2 at the first bytes: a frame header that
+// begins with "HTTP" would announce 4.7 MB.
+func (r *reader) sniff(b []byte) error {
+	if r.seen || len(b) < 4 {
+		return nil
+	}
+	r.seen = true
+	if string(b[:4]) == "HTTP" || http2.FrameType(b[3]) != http2.FrameSettings {
+		return ErrNotHTTP2
+	}
+	return nil
+}
+
+// data begins a DATA frame (RFC 9113 section 6.1).
+func (c *Conn) data(b []byte, length int) (int, error) {
+	r := &c.in
+	flags := http2.Flags(b[4])
+	head := frameHeader
+	pad := 0
+	if flags.Has(http2.FlagDataPadded) {
+		if len(b) < frameHeader+1 {
+			return 0, nil
+		}
+		head++
+		pad = int(b[frameHeader])
+		if length < 1+pad {
+			return 0, errors.New("DATA frame with more padding than payload")
+		}
+	}
+	id := binary.BigEndian.Uint32(b[5:]) & lastStreamID
+	if id == 0 {
+		return 0, errors.New("DATA frame on stream 0")
+	}
+	if r.to == nil || r.to.id != id {
+		c.deliver()
+		r.to = c.stream(id)
+	}
+	r.id, r.end, r.pad = id, flags.Has(http2.FlagDataEndStream), pad
+	r.left = length - (head - frameHeader) - pad
+	if r.to != nil {
+		r.to.overhead += length - r.left
+	}
+	c.giveBack(length)
+	c.endOfData()
+	return head, nil
+}
+
+func (r *reader) gather(p []byte) {
+	if r.to == nil {
+		return // the stream is gone; its bytes count for the connection only
+	}
+	r.pieces = append(r.pieces, p)
+	r.size += len(p)
+}
+
+// endOfData ends the stream after the last byte of its last frame.
+func (c *Conn) endOfData() {
+	r := &c.in
+	if r.left > 0 || r.pad > 0 || !r.end {
+		return
+	}
+	r.end = false
+	s := r.to
+	c.deliver()
+	if s != nil {
+		s.endReceived()
+	}
+}
+
+// deliver hands the gathered pieces to their stream.
+func (c *Conn) deliver() {
+	r := &c.in
+	if r.to != nil && r.size > 0 {
+		r.to.receive(r.pieces, r.size)
+	}
+	clear(r.pieces)
+	r.pieces = r.pieces[:0]
+	r.size = 0
+	if r.left == 0 && r.pad == 0 {
+		r.to = nil
+	}
+}
+
+// giveBack returns connection window: always on receipt, also for streams that
+// are gone.
+func (c *Conn) giveBack(n int) {
+	r := &c.in
+	r.credit += n
+	if r.credit >= connCredit {
+		credit := uint32(r.credit)
+		r.credit = 0
+		c.later(func() { c.framer.WriteWindowUpdate(0, credit) })
+	}
+}
+
+func (c *Conn) stream(id uint32) *Stream {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.streams[id]
+}
+
+// other parses a frame that is not DATA, with its CONTINUATIONs, once it is
+// whole.
+func (c *Conn) other(b []byte) (int, error) {
+	n := wholeLen(b)
+	if n == 0 {
+		return 0, nil
+	}
+	c.deliver()
+	r := &c.in
+	r.frame.b = b[:n]
+	f, err := r.framer.ReadFrame()
+	r.frame.b = nil
+	if err != nil {
+		var se http2.StreamError
+		if errors.As(err, &se) {
+			c.resetStream(se.StreamID, se.Code)
+			return n, nil
+		}
+		return 0, err
+	}
+	return n, c.handle(f)
+}
+
+// wholeLen returns the length of the frame at the start of b, with the
+// CONTINUATION frames that belong to it, or 0 when it is not all there.
+func wholeLen(b []byte) int {
+	total := 0
+	for {
+		if len(b) < frameHeader {
+			return 0
+		}
+		n := frameHeader + int(binary.BigEndian.Uint32(b)>>8)
+		if len(b) < n {
+			return 0
+		}
+		total += n
+		t, flags := http2.FrameType(b[3]), http2.Flags(b[4])
+		if (t != http2.FrameHeaders && t != http2.FrameContinuation) || flags.Has(http2.FlagHeadersEndHeaders) {
+			return total
+		}
+		b = b[n:]
+	}
+}
+
+func (c *Conn) handle(f http2.Frame) error {
+	switch f := f.(type) {
+	case *http2.MetaHeadersFrame:
+		c.headers(f)
+	case *http2.SettingsFrame:
+		return c.settings(f)
+	case *http2.WindowUpdateFrame:
+		return c.windowUpdate(f.StreamID, int64(f.Increment))
+	case *http2.PingFrame:
+		if !f.IsAck() {
+			data := f.Data
+			c.later(func() { c.framer.WritePing(true, data) })
+		}
+	case *http2.RSTStreamFrame:
+		if s := c.stream(f.StreamID); s != nil {
+			s.resetReceived(f.ErrCode)
+		}
+	case *http2.GoAwayFrame:
+		c.goAway(f.LastStreamID, f.ErrCode)
+	case *http2.PushPromiseFrame:
+		return errors.New("PUSH_PROMISE although push is off")
+	}
+	return nil
+}
+
+func (c *Conn) headers(f *http2.MetaHeadersFrame) {
+	s := c.stream(f.StreamID)
+	if s == nil {
+		return
+	}
+	status, _ := strconv.Atoi(f.PseudoValue("status"))
+	if status >= 200 { // 1xx announce the answer (RFC 9110 section 15.2)
+		h := http.Header{}
+		for _, field := range f.RegularFields() {
+			h.Add(field.Name, field.Value)
+		}
+		s.answerReceived(Response{Status: status, Header: h})
+	}
+	if f.StreamEnded() {
+		s.endReceived()
+	}
+}
+
+func (c *Conn) settings(f *http2.SettingsFrame) error {
+	if f.IsAck() {
+		return nil
+	}
+	if err := f.ForeachSetting(c.setting); err != nil {
+		return err
+	}
+	c.later(func() { c.framer.WriteSettingsAck() })
+	return nil
+}
+
+func (c *Conn) setting(s http2.Setting) error {
+	if err := s.Valid(); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch s.ID {
+	case http2.SettingMaxConcurrentStreams:
+		c.maxStreams = s.Val
+	case http2.SettingInitialWindowSize: // RFC 9113 section 6.9.2: also for streams that are open
+		delta := int64(s.Val) - c.peerWindow
+		c.peerWindow = int64(s.Val)
+		for _, st := range c.streams {
+			st.window += delta
+			st.wakeSender()
+		}
+	case http2.SettingHeaderTableSize:
+		c.laterLocked(func() { c.hpack.SetMaxDynamicTableSizeLimit(s.Val) })
+	}
+	return nil
+}
+
+func (c *Conn) windowUpdate(id uint32, n int64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if id == 0 {
+		c.sendWindow += n
+		if c.sendWindow > connWindow {
+			return errors.New("connection window overflow")
+		}
+		for s := range c.starved {
+			s.wakeSender()
+		}
+		return nil
+	}
+	if s := c.streams[id]; s != nil {
+		s.window += n
+		s.wakeSender()
+	}
+	return nil
+}
+
+// goAway retires the connection: streams above last were not processed (RFC
+// 9113 section 6.8), the others go on.
+func (c *Conn) goAway(last uint32, code http2.ErrCode) {
+	c.mu.Lock()
+	c.retired = true
+	var refused []*Stream
+	for id, s := range c.streams {
+		if id > last {
+			refused = append(refused, s)
+		}
+	}
+	idle := len(c.streams) == 0
+	c.mu.Unlock()
+	if c.cfg.Log != nil {
+		c.cfg.Log.Debug("goaway", "code", code.String(), "last", last)
+	}
+	for _, s := range refused {
+		s.fail(&Error{Op: "open", Code: code, Err: errRetired, unprocessed: true})
+		c.remove(s)
+	}
+	if idle {
+		c.fail(errRetired)
+	}
+}
+
+// resetStream answers a frame that broke the rules of one stream.
+func (c *Conn) resetStream(id uint32, code http2.ErrCode) {
+	c.later(func() { c.framer.WriteRSTStream(id, code) })
+	if s := c.stream(id); s != nil {
+		s.fail(&Error{Op: "stream", Code: code, Err: errors.New("the peer broke the protocol")})
+		c.remove(s)
+	}
+}
+
+// pause holds the read loop of a solo connection while its local end is
+// behind, unless the tunnel's own upload waits for window: the update that it
+// waits for is on this socket.
+func (c *Conn) pause() error {
+	if c.cfg.Shared {
+		return nil
+	}
+	for {
+		c.mu.Lock()
+		var behind bool
+		for _, s := range c.streams {
+			behind = behind || s.behind()
+		}
+		behind = behind && len(c.starved) == 0
+		err := c.err
+		c.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		if !behind {
+			return nil
+		}
+		c.ping.paused.Store(true)
+		<-c.nudge
+		c.ping.hear()
+		c.ping.paused.Store(false)
+	}
+}
