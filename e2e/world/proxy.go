@@ -1,0 +1,81 @@
+//go:build linux
+
+package world
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+)
+
+// Proxy is a running forward proxy. Several may be one program.
+type Proxy struct {
+	*Process
+	URL *url.URL // as the user's host reaches it, with the user and the password that it asks for
+	CA  string   // the file of the authority behind an https proxy's certificate
+}
+
+// What the proxies that ask for it want to hear. The password is one that has to be escaped in a URL.
+const (
+	User     = "e2e"
+	Password = "p@ss:w/rd%41"
+
+	passwordAPR1   = `$apr1$DV3z0DrM$xSA1GjcTTHJyKUadNPy1w/`
+	passwordSHA512 = `$6$OnO8h6rh6kGBj5qX$JiVoHgzACR5VknSH/97Rxm7pmyvLSNK1YVeFpNuQ96qvAJzOsO3Bi3gh4jS.K.RtepiXCEF6sYH2bx8iO4iU8/`
+
+	account       = User + ":x:61000:61000::/:/usr/sbin/nologin\n"
+	accountShadow = User + ":" + passwordSHA512 + ":19000:0:99999:7:::\n"
+)
+
+// kinds are the forward proxies that there are: how each is started, and how the user's host reaches it.
+var kinds = []struct {
+	name     string
+	start    func(context.Context, *World) (*Process, error)
+	program  string // rows that name the same program share it
+	scheme   string
+	port     int
+	password string
+}{
+	{"squid", startSquid, "squid", "http", 3128, ""},
+	{"squid-basic", startSquid, "squid", "http", 3129, Password},
+	{"squid-tls", startSquid, "squid", "https", 3130, ""},
+	{"squid-tls-basic", startSquid, "squid", "https", 3131, Password},
+	{"squid-idle", startIdleSquid, "squid-idle", "http", 3138, ""},
+	{"tinyproxy", startTinyproxy, "tinyproxy", "http", 8888, ""},
+	{"dante", startDante, "dante", "socks5", 1080, ""},
+	{"dante-password", startDantePassword, "dante-password", "socks5", 1081, Password},
+	{"microsocks", startMicrosocks, "microsocks", "socks5", 1082, ""},
+	{"microsocks-password", startMicrosocksPassword, "microsocks-password", "socks5", 1083, Password},
+}
+
+// Kinds names the forward proxies that Proxy can start.
+func Kinds() []string {
+	var names []string
+	for _, k := range kinds {
+		names = append(names, k.name)
+	}
+	return names
+}
+
+// Proxy starts a forward proxy on the proxies' host, or returns the one that runs there already.
+func (w *World) Proxy(ctx context.Context, kind string) (*Proxy, error) {
+	for _, k := range kinds {
+		if k.name != kind {
+			continue
+		}
+		if w.programs[k.program] == nil {
+			process, err := k.start(ctx, w)
+			if err != nil {
+				return nil, err
+			}
+			w.programs[k.program] = process
+		}
+		p := &Proxy{Process: w.programs[k.program], CA: w.proxyCA.CA}
+		p.URL = &url.URL{Scheme: k.scheme, Host: fmt.Sprintf("proxy.test:%d", k.port)}
+		if k.password != "" {
+			p.URL.User = url.UserPassword(User, k.password)
+		}
+		return p, nil
+	}
+	return nil, fmt.Errorf("no forward proxy is called %q", kind)
+}

@@ -1,0 +1,54 @@
+//go:build linux
+
+package world
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+)
+
+const danteConfig = `errorlog: stderr
+logoutput: stderr
+internal: ` + proxyAddr + ` port = %d
+external: ` + proxyOuter + `
+clientmethod: none
+socksmethod: %s
+user.privileged: root
+user.unprivileged: nobody
+client pass { from: 0.0.0.0/0 to: 0.0.0.0/0 }
+socks pass { from: 0.0.0.0/0 to: 0.0.0.0/0 command: connect }
+`
+
+func startDante(ctx context.Context, w *World) (*Process, error) {
+	return w.dante(ctx, "dante", 1080, "none")
+}
+
+// Dante asks the system for the password: the host has an account for it.
+func startDantePassword(ctx context.Context, w *World) (*Process, error) {
+	return w.dante(ctx, "dante-password", 1081, "username")
+}
+
+func (w *World) dante(ctx context.Context, name string, port int, method string) (*Process, error) {
+	conf := filepath.Join(w.ProxyHost.dir, name+".conf")
+	if err := os.WriteFile(conf, fmt.Appendf(nil, danteConfig, port, method), 0o644); err != nil {
+		return nil, err
+	}
+	cmd := command("danted", "-f", conf, "-p", filepath.Join(w.ProxyHost.dir, name+".pid"))
+	return w.ProxyHost.Launch(ctx, name, fmt.Sprintf("%s:%d", proxyAddr, port), cmd)
+}
+
+func startMicrosocks(ctx context.Context, w *World) (*Process, error) {
+	return w.microsocks(ctx, "microsocks", 1082)
+}
+
+func startMicrosocksPassword(ctx context.Context, w *World) (*Process, error) {
+	return w.microsocks(ctx, "microsocks-password", 1083, "-u", User, "-P", Password)
+}
+
+func (w *World) microsocks(ctx context.Context, name string, port int, args ...string) (*Process, error) {
+	cmd := command("microsocks", append([]string{"-i", proxyAddr, "-p", strconv.Itoa(port)}, args...)...)
+	return w.ProxyHost.Launch(ctx, name, fmt.Sprintf("%s:%d", proxyAddr, port), cmd)
+}
