@@ -1,0 +1,204 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/lmittmann/tint"
+	"golang.org/x/term"
+)
+
+// ui writes to standard error: plain lines for people, or JSON for machines.
+// Its methods may be called from many goroutines.
+type ui struct {
+	out   *lockedWriter
+	json  *slog.Logger // nil: people read it
+	log   *slog.Logger // for the other packages
+	paint painter
+	live  bool // a terminal, on which a line may be written over
+}
+
+// ui makes the screen when it is first needed: before the flags have been
+// parsed if they are wrong.
+func (p *program) ui() *ui {
+	if p.screen == nil {
+		p.screen = newUI(p.Stderr, p.logFormat == "json", p.level(), p.Getenv)
+	}
+	return p.screen
+}
+
+func newUI(w io.Writer, asJSON bool, level slog.Level, getenv func(string) string) *ui {
+	u := &ui{out: &lockedWriter{w: w}}
+	if asJSON {
+		u.log = slog.New(slog.NewJSONHandler(u.out, &slog.HandlerOptions{Level: level}))
+		// What we say ourselves is said at every level.
+		u.json = slog.New(slog.NewJSONHandler(u.out, nil))
+		return u
+	}
+	u.live = isTerminal(w) && getenv("TERM") != "dumb"
+	u.paint = painter(u.live && getenv("NO_COLOR") == "")
+	u.log = slog.New(tint.NewHandler(u.out, &tint.Options{
+		Level: level, TimeFormat: "15:04:05.000", NoColor: !bool(u.paint),
+	}))
+	return u
+}
+
+// checkLogging refuses what --log-format, --log-level and LOG_LEVEL do not take.
+func (p *program) checkLogging() error {
+	if p.logFormat != "text" && p.logFormat != "json" {
+		bad := p.logFormat
+		p.logFormat = "text"
+		return &usageError{command: "pomerium-cli", err: fmt.Errorf("--log-format %q: not text or json", bad)}
+	}
+	name, value := "--log-level", p.logLevel
+	if value == "" {
+		name, value = "LOG_LEVEL", p.Getenv("LOG_LEVEL")
+	}
+	if _, ok := levels[strings.ToLower(value)]; !ok {
+		return &usageError{command: "pomerium-cli", err: fmt.Errorf("%s %q: not debug, info, warn or error", name, value)}
+	}
+	return nil
+}
+
+// levels are the names of log levels, with those that the existing client's
+// logger knows.
+var levels = map[string]slog.Level{
+	"":        slog.LevelInfo,
+	"trace":   slog.LevelDebug,
+	"debug":   slog.LevelDebug,
+	"info":    slog.LevelInfo,
+	"warn":    slog.LevelWarn,
+	"warning": slog.LevelWarn,
+	"error":   slog.LevelError,
+}
+
+func (p *program) level() slog.Level {
+	value := p.logLevel
+	if value == "" {
+		value = p.Getenv("LOG_LEVEL")
+	}
+	return levels[strings.ToLower(value)]
+}
+
+// Listening says where local programs can connect now. Scripts wait for it.
+func (u *ui) Listening(addr, destination string, several bool) {
+	if u.json != nil {
+		u.json.Info("listening", "addr", addr, "destination", destination)
+		return
+	}
+	line := "listening on " + addr
+	if several {
+		line += " for " + destination
+	}
+	u.line(line)
+}
+
+// Notice says something that is no failure but that the user should know.
+func (u *ui) Notice(msg string, attrs ...any) {
+	if u.json != nil {
+		u.json.Warn(msg, attrs...)
+		return
+	}
+	u.line(u.paint.yellow("note:") + " " + msg)
+}
+
+// SignIn shows where to sign in. It is printed also when a browser was opened:
+// that may be on a screen where nobody sits.
+func (u *ui) SignIn(url string) {
+	if u.json != nil {
+		u.json.Info("sign in", "url", url)
+		return
+	}
+	u.line("sign in at " + u.paint.bold(url))
+}
+
+// Failed tells of one tunnel that failed while its listener goes on.
+func (u *ui) Failed(destination string, err error) {
+	hint := hintFor(err)
+	if u.json != nil {
+		u.json.Error("tunnel failed", withHint(hint, "destination", destination, "err", err.Error())...)
+		return
+	}
+	line := u.paint.red("error:") + " " + destination + ": " + oneLine(err.Error())
+	if hint != "" {
+		line += u.paint.dim(" (hint: " + hint + ")")
+	}
+	u.line(line)
+}
+
+// Fatal tells why the program ends.
+func (u *ui) Fatal(err error) {
+	hint := hintFor(err)
+	if u.json != nil {
+		u.json.Error("failed", withHint(hint, "err", err.Error(), "exit", exitCode(err))...)
+		return
+	}
+	u.line(u.paint.red("error:") + " " + oneLine(err.Error()))
+	if hint != "" {
+		u.line(u.paint.dim("hint: " + hint))
+	}
+}
+
+func withHint(hint string, attrs ...any) []any {
+	if hint == "" {
+		return attrs
+	}
+	return append(attrs, "hint", hint)
+}
+
+func (u *ui) line(s string) { _, _ = io.WriteString(u.out, s+"\n") }
+
+// oneLine keeps what others sent us from drawing on the user's terminal.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			return ' '
+		case r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0:
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// debugOn reports whether debug records are wanted.
+func (u *ui) debugOn() bool { return u.log.Enabled(context.Background(), slog.LevelDebug) }
+
+// painter colours words, when true.
+type painter bool
+
+func (p painter) red(s string) string    { return p.wrap("31", s) }
+func (p painter) green(s string) string  { return p.wrap("32", s) }
+func (p painter) yellow(s string) string { return p.wrap("33", s) }
+func (p painter) cyan(s string) string   { return p.wrap("36", s) }
+func (p painter) bold(s string) string   { return p.wrap("1", s) }
+func (p painter) dim(s string) string    { return p.wrap("2", s) }
+
+func (p painter) wrap(code, s string) string {
+	if !p || s == "" {
+		return s
+	}
+	return "\x1b[" + code + "m" + s + "\x1b[0m"
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// lockedWriter lets one line at a time through.
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}

@@ -1,0 +1,6 @@
+package listen
+
+// Parts that the fuzz target and the tests look at from outside.
+var (
+	WasClosed = wasClosed
+)
