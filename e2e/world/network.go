@@ -51,7 +51,11 @@ func NewNetwork(ctx context.Context, dir string) (_ *Network, err error) {
 	}); err != nil {
 		return nil, err
 	}
-	if n.EdgeHost, err = NewHost("edge", dir, map[string]string{"hosts": local, "resolv.conf": ""}); err != nil {
+	if n.EdgeHost, err = NewHost("edge", dir, map[string]string{
+		"hosts":       local,
+		"shadow":      "root:*:19000:0:99999:7:::\n", // no password, yet not locked: OpenSSH tells them apart
+		"resolv.conf": "",
+	}); err != nil {
 		return nil, err
 	}
 	if err = join(ctx, n.UserHost, userAddr, n.ProxyHost, proxyAddr); err != nil {

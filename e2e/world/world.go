@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
+	"strings"
 )
 
 // World is a running network with an edge.
@@ -37,7 +39,8 @@ func Start(ctx context.Context) (_ *World, err error) {
 			w.Close()
 		}
 	}()
-	if w.Dir, err = os.MkdirTemp("", "pomerium-cli-e2e-"); err != nil {
+	sweep()
+	if w.Dir, err = os.MkdirTemp("", fmt.Sprintf(dirPrefix+"%d-", os.Getpid())); err != nil {
 		return nil, err
 	}
 	w.onClose(func() { os.RemoveAll(w.Dir) })
@@ -81,6 +84,19 @@ func Start(ctx context.Context) (_ *World, err error) {
 	}
 	w.Envoy, err = StartEnvoy(ctx, w.EdgeHost, w.CA, []string{proxyOuter, edgeAddr}, authz, signIn, routes)
 	return w, err
+}
+
+const dirPrefix = "pomerium-cli-e2e-"
+
+// sweep removes the files of runs that ended without a Close. Of what else they had the kernel has taken care.
+func sweep() {
+	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), dirPrefix+"*")) // the pattern is well-formed
+	for _, dir := range dirs {
+		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), dirPrefix), "-")
+		if _, err := os.Stat("/proc/" + pid); errors.Is(err, os.ErrNotExist) {
+			os.RemoveAll(dir)
+		}
+	}
 }
 
 // Names of the routes at the edge.

@@ -187,6 +187,28 @@ func TestProxies(t *testing.T) {
 	}
 }
 
+func TestServers(t *testing.T) {
+	if err := shared.StartPostgres(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := shared.StartRedis(t.Context()); err != nil {
+		t.Error(err)
+	}
+	config, err := shared.StartSSH(t.Context())
+	if err != nil {
+		t.Error(err)
+	}
+	if out, err := shared.EdgeHost.Run(t.Context(), "psql", "-h", "127.0.0.1", "-U", "postgres", "-Atc", "select 6*7"); string(out) != "42\n" {
+		t.Errorf("psql: %q, %v", out, err)
+	}
+	if out, err := shared.EdgeHost.Run(t.Context(), "redis-cli", "ping"); string(out) != "PONG\n" {
+		t.Errorf("redis: %q, %v", out, err)
+	}
+	if out, err := shared.EdgeHost.Run(t.Context(), "ssh", "-F", config, "-o", "HostKeyAlias=ssh.test", "127.0.0.1", "echo hello"); string(out) != "hello\n" {
+		t.Errorf("ssh: %q, %v", out, err)
+	}
+}
+
 func TestPattern(t *testing.T) {
 	whole := make([]byte, 1000)
 	io.ReadFull(world.NewPattern(), whole)

@@ -1,0 +1,68 @@
+//go:build linux
+
+package world
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// The host key is known, so that a client that got somewhere else would say so.
+const sshdConfig = `ListenAddress 127.0.0.1
+Port 22
+HostKey %[1]s/host_key
+AuthorizedKeysFile %[1]s/user_key.pub
+StrictModes no
+UsePAM no
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+PidFile none
+MaxStartups 100
+Subsystem sftp internal-sftp
+`
+
+const sshConfig = `IdentityFile %[1]s/user_key
+IdentitiesOnly yes
+UserKnownHostsFile %[1]s/known_hosts
+StrictHostKeyChecking yes
+BatchMode yes
+User root
+`
+
+// StartSSH starts a server behind the route SSH, and returns the configuration file with which a client is let in as root.
+func (w *World) StartSSH(ctx context.Context) (config string, err error) {
+	dir := filepath.Join(w.EdgeHost.dir, "ssh")
+	config = filepath.Join(dir, "ssh_config")
+	if w.programs["sshd"] != nil {
+		return config, nil
+	}
+	for _, d := range []string{dir, "/run/sshd"} { // the server wants the second one to exist, and keeps nothing there
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			return "", err
+		}
+	}
+	for _, key := range []string{"host_key", "user_key"} {
+		out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, key)).CombinedOutput()
+		if err != nil {
+			return "", fmt.Errorf("making %s: %w\n%s", key, err, out)
+		}
+	}
+	hostKey, err := os.ReadFile(filepath.Join(dir, "host_key.pub"))
+	if err != nil {
+		return "", err
+	}
+	for file, content := range map[string]string{
+		"sshd_config": fmt.Sprintf(sshdConfig, dir),
+		"ssh_config":  fmt.Sprintf(sshConfig, dir),
+		"known_hosts": "ssh.test " + string(hostKey),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o644); err != nil {
+			return "", err
+		}
+	}
+	w.programs["sshd"], err = w.EdgeHost.Launch(ctx, "sshd", sshAddr, command("sshd", "-D", "-e", "-f", filepath.Join(dir, "sshd_config")))
+	return config, err
+}
