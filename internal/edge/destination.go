@@ -94,13 +94,14 @@ func Host(edge *url.URL) string {
 }
 
 func parseEdge(raw string) (*url.URL, error) {
+	if !strings.Contains(raw, "://") {
+		return nil, errors.New("has no scheme: write https://host or https://host:port")
+	}
 	u, err := parsePlain(raw)
 	if err != nil {
 		return nil, err
 	}
 	switch {
-	case u.Host == "" && !strings.Contains(raw, "://"):
-		return nil, errors.New("has no scheme: write https://host or https://host:port")
 	case defaultPorts[u.Scheme] == "":
 		return nil, fmt.Errorf("scheme %q is neither https nor http", u.Scheme)
 	case u.Path != "" && u.Path != "/":
@@ -170,9 +171,11 @@ func parsePlain(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	switch {
 	case strings.Contains(authority, "@") || (err == nil && u.User != nil):
-		return nil, errors.New("has a user or a password: the edge takes a token, see --service-account")
+		return nil, errors.New("has a user or a password, and the edge takes neither")
 	case strings.ContainsAny(raw, "?#"):
 		return nil, errors.New("has a query or a fragment")
+	case strings.Contains(raw, "%"):
+		return nil, errors.New("has a percent sign in it")
 	case err != nil:
 		return nil, errors.New("is not a URL with a host and an optional port of digits")
 	case strings.HasSuffix(u.Host, ":"):
@@ -278,7 +281,11 @@ func checkHost(host string) (string, error) {
 // notInName reports characters that no host name has. The underscore is in
 // names that people use.
 func notInName(r rune) bool {
-	return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_' || r == '.')
+	switch {
+	case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '-', r == '_', r == '.':
+		return false
+	}
+	return true
 }
 
 // shown quotes what the user wrote, short, and without what could be a secret:

@@ -42,34 +42,26 @@ func shorten(s string, limit int) string {
 }
 
 // redact takes out what a careless middlebox may echo of our request: an
-// Authorization header with all that follows, and every JSON Web Token. Those
-// begin with "eyJ", the base64 of `{"`.
+// Authorization header with all that follows it, a long word after the name of
+// a scheme, and every JSON Web Token. Those begin with "eyJ", the base64 of `{"`.
 func redact(s string) string {
 	if i := indexFold(s, "authorization:"); i >= 0 {
 		s = s[:i] + "[credential]"
 	}
-	var b strings.Builder
-	for {
-		start := strings.Index(s, "eyJ")
-		if start < 0 {
-			break
+	words := strings.Split(s, " ")
+	for i, word := range words {
+		if i > 0 && len(word) >= 20 && authSchemes[strings.ToLower(words[i-1])] {
+			words[i] = "[credential]"
 		}
-		n := strings.IndexFunc(s[start:], notInToken)
-		if n < 0 {
-			n = len(s) - start
+		if start := strings.Index(word, "eyJ"); start >= 0 {
+			words[i] = word[:start] + "[token]"
 		}
-		b.WriteString(s[:start])
-		b.WriteString("[token]")
-		s = s[start+n:]
 	}
-	b.WriteString(s)
-	return b.String()
+	return strings.Join(words, " ")
 }
 
-// notInToken reports characters outside of base64url and the dots between.
-func notInToken(r rune) bool {
-	return notInName(r) && r != '='
-}
+// authSchemes are the words that a credential follows.
+var authSchemes = map[string]bool{"pomerium": true, "bearer": true, "basic": true, "negotiate": true}
 
 // indexFold is strings.Index that ignores the case of ASCII; sep is lower case.
 func indexFold(s, sep string) int {

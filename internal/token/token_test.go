@@ -1,0 +1,278 @@
+package token_test
+
+import (
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/pomerium/pomerium-cli/internal/token"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const key = "edge.test:8443|true"
+
+type store interface {
+	Load(key string) (string, error)
+	Save(key, token string) error
+	Delete(key, token string) error
+}
+
+func TestKey(t *testing.T) {
+	for raw, want := range map[string]string{
+		"https://pomerium.example.com:443": "pomerium.example.com:443|true",
+		"https://pomerium.example.com":     "pomerium.example.com:443|true",
+		"https://edge.test:8443":           "edge.test:8443|true",
+		"http://edge.test":                 "edge.test:80|false",
+		"http://edge.test:8080":            "edge.test:8080|false",
+		"https://[2001:db8::1]":            "[2001:db8::1]:443|true",
+	} {
+		u, err := url.Parse(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := token.Key(u); got != want {
+			t.Errorf("%s: got %s, want %s", raw, got, want)
+		}
+	}
+}
+
+// The names that the existing client gives its files (PROTOCOL.md section 13),
+// and one whose digest begins with a zero byte.
+func TestFileNames(t *testing.T) {
+	for key, want := range map[string]string{
+		"edge.test:8443|true":           "4OEF8VGWYKUY7G8XYRO00EUAEZGXOIAVIEJU4SOREAZN7RBL8M.jwt",
+		"pomerium.example.com:443|true": "JIPTNFAE6G99W3U0C4D4J49HQGZB6441TH7XUF82NG0BDSVLS.jwt",
+		"edge150.test:443|true":         "0HK7XGQ59SH5Q8ILM2BC4NK9UI2KQLHP5NQ8F9LO07GMFYM5L.jwt",
+	} {
+		dir := t.TempDir()
+		if err := (token.File{Dir: dir}).Save(key, "abc"); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := os.ReadFile(filepath.Join(dir, want)); err != nil || string(b) != "abc" {
+			t.Errorf("%s: %q, %v; the directory has %v", key, b, err, list(t, dir))
+		}
+	}
+}
+
+// Both stores, the same behaviour.
+func TestStores(t *testing.T) {
+	for name, s := range map[string]store{
+		"file":   token.File{Dir: filepath.Join(t.TempDir(), "a", "b")},
+		"memory": new(token.Memory),
+	} {
+		t.Run(name, func(t *testing.T) {
+			expect(t, s, key, "")
+			must(t, s.Delete(key, "none"))
+			must(t, s.Save(key, "one"))
+			must(t, s.Save("other|true", "else"))
+			expect(t, s, key, "one")
+			must(t, s.Save(key, "two"))
+			expect(t, s, key, "two")
+			must(t, s.Delete(key, "two"))
+			expect(t, s, key, "")
+			expect(t, s, "other|true", "else")
+		})
+	}
+}
+
+// Only the token that the edge refused is dropped, never a newer one.
+func TestEdgeCase42_DeleteSparesANewerToken(t *testing.T) {
+	for name, s := range map[string]store{
+		"file":   token.File{Dir: t.TempDir()},
+		"memory": new(token.Memory),
+	} {
+		t.Run(name, func(t *testing.T) {
+			must(t, s.Save(key, "newer"))
+			must(t, s.Delete(key, "refused"))
+			expect(t, s, key, "newer")
+		})
+	}
+}
+
+// A token that is saved while another process drops the old one survives.
+func TestEdgeCase42_DeleteAgainstSave(t *testing.T) {
+	f := token.File{Dir: t.TempDir()}
+	for i := range 200 {
+		old, fresh := "old"+strconv.Itoa(i), "new"+strconv.Itoa(i)
+		must(t, f.Save(key, old))
+		var both sync.WaitGroup
+		both.Go(func() {
+			if err := f.Delete(key, old); err != nil {
+				t.Error(err)
+			}
+		})
+		both.Go(func() {
+			if err := f.Save(key, fresh); err != nil {
+				t.Error(err)
+			}
+		})
+		both.Wait()
+		expect(t, f, key, fresh)
+	}
+	if files := list(t, f.Dir); len(files) != 1 {
+		t.Errorf("left behind: %v", files)
+	}
+}
+
+func TestFileModes(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		return // modes say nothing there; the directory's access list is inherited from the profile
+	}
+	dir := filepath.Join(t.TempDir(), "pomerium-cli", "jwts")
+	f := token.File{Dir: dir}
+	must(t, f.Save(key, "abc"))
+	for _, path := range []string{dir, filepath.Dir(dir)} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o700 {
+			t.Errorf("%s: %v, %v", path, info.Mode(), err)
+		}
+	}
+	path := filepath.Join(dir, list(t, dir)[0])
+	must(t, os.Chmod(path, 0o644))
+	must(t, f.Save(key, "def"))
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%s: %v, %v", path, info.Mode(), err)
+	}
+}
+
+// What is in the way of a token is told, shown to nobody, and repaired by the
+// next Save.
+func TestBrokenFile(t *testing.T) {
+	for name, content := range map[string]string{
+		"empty":      "",
+		"blank":      " \n",
+		"two words":  "canary canary",
+		"binary":     "\x00\x01\x02canary",
+		"not ASCII":  "canaryé",
+		"far larger": strings.Repeat("canary", 1<<20),
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := token.File{Dir: t.TempDir()}
+			must(t, f.Save(key, "abc"))
+			path := filepath.Join(f.Dir, list(t, f.Dir)[0])
+			must(t, os.WriteFile(path, []byte(content), 0o600))
+			got, err := f.Load(key)
+			if got != "" || err == nil || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "canary") {
+				t.Errorf("got %q, %v", got, err)
+			}
+			if err := f.Delete(key, "abc"); err == nil {
+				t.Error("Delete said nothing")
+			}
+			must(t, f.Save(key, "def"))
+			expect(t, f, key, "def")
+		})
+	}
+}
+
+func TestFileEndsWithANewline(t *testing.T) {
+	f := token.File{Dir: t.TempDir()}
+	must(t, f.Save(key, "abc"))
+	must(t, os.WriteFile(filepath.Join(f.Dir, list(t, f.Dir)[0]), []byte("def\r\n"), 0o600))
+	expect(t, f, key, "def")
+}
+
+// No directory can be made under a file, even by root.
+func TestUnusableDirectory(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	must(t, os.WriteFile(file, nil, 0o600))
+	f := token.File{Dir: filepath.Join(file, "jwts")}
+	if err := f.Save(key, "canary"); err == nil || strings.Contains(err.Error(), "canary") {
+		t.Errorf("Save: %v", err)
+	}
+	if got, _ := f.Load(key); got != "" {
+		t.Errorf("Load: %q", got)
+	}
+}
+
+func TestSaveRefusesWhatIsNoToken(t *testing.T) {
+	f := token.File{Dir: t.TempDir()}
+	must(t, f.Save(key, "abc"))
+	for _, bad := range []string{"", "a b", "a\nb"} {
+		if err := f.Save(key, bad); err == nil {
+			t.Errorf("%q was saved", bad)
+		}
+	}
+	expect(t, f, key, "abc")
+}
+
+// A failed replacement leaves neither half a file nor a temporary one.
+func TestFailedSaveLeavesNothing(t *testing.T) {
+	f := token.File{Dir: t.TempDir()}
+	must(t, f.Save(key, "abc"))
+	path := filepath.Join(f.Dir, list(t, f.Dir)[0])
+	must(t, os.Remove(path))
+	must(t, os.MkdirAll(filepath.Join(path, "in the way"), 0o700)) // no rename replaces it
+	if err := f.Save(key, "def"); err == nil {
+		t.Error("saved over a directory")
+	}
+	if files := list(t, f.Dir); len(files) != 1 {
+		t.Errorf("left behind: %v", files)
+	}
+}
+
+func TestDefaultDir(t *testing.T) {
+	cache := t.TempDir()
+	for _, name := range []string{"XDG_CACHE_HOME", "LocalAppData", "HOME"} {
+		t.Setenv(name, cache)
+	}
+	dir, err := token.DefaultDir()
+	if err != nil || !strings.HasPrefix(dir, cache) || !strings.HasSuffix(dir, filepath.Join("pomerium-cli", "jwts")) {
+		t.Errorf("got %s, %v", dir, err)
+	}
+	for _, name := range []string{"XDG_CACHE_HOME", "LocalAppData", "HOME"} {
+		t.Setenv(name, "")
+	}
+	if dir, err := token.DefaultDir(); err == nil {
+		t.Errorf("without a home: %s", dir)
+	}
+}
+
+func FuzzFile(f *testing.F) {
+	for _, s := range []string{"", "abc", "abc\n", "a b", "a.b.c", "\xff", strings.Repeat("a", 200<<10)} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		store := token.File{Dir: t.TempDir()}
+		must(t, store.Save(key, "abc"))
+		must(t, os.WriteFile(filepath.Join(store.Dir, list(t, store.Dir)[0]), content, 0o600))
+		got, err := store.Load(key)
+		if (got == "") == (err == nil) {
+			t.Errorf("token %q with error %v", got, err)
+		}
+		if strings.ContainsFunc(got, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			t.Errorf("%q could break a header", got)
+		}
+	})
+}
+
+func expect(t *testing.T, s store, key, want string) {
+	t.Helper()
+	if got, err := s.Load(key); got != want || err != nil {
+		t.Errorf("got %q, %v; want %q", got, err, want)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func list(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	must(t, err)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
