@@ -1,0 +1,179 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// userAgent is sent because some proxies refuse requests without one.
+const userAgent = "pomerium-cli"
+
+// connect asks an HTTP proxy for a tunnel (RFC 9110 9.3.6), answering its 407s.
+func (h *Hop) connect(ctx context.Context, target string) (net.Conn, error) {
+	login := h.login()
+	var w *wire // nil: to be opened
+	for {
+		if w == nil {
+			var err error
+			if w, err = h.open(ctx); err != nil {
+				return nil, err
+			}
+		}
+		answer, err := w.ask(h.request(target, login.credentials))
+		if err != nil {
+			w.close()
+			if w.kept && len(w.in) == 0 && ctx.Err() == nil && isClosed(err) {
+				w = nil // it promised to stay and left: RFC 9112 9.3.1 has us ask anew
+				continue
+			}
+			return nil, h.fail(ctx, OpConnect, target, err)
+		}
+		if answer.status/100 == 2 {
+			login.accepted()
+			return h.opened(ctx, w, target, answer.status)
+		}
+		body, whole := w.body(answer)
+		if answer.status != http.StatusProxyAuthRequired {
+			w.close()
+			return nil, h.refused(ctx, target, answer, body, login)
+		}
+		if err := login.answer(answer.header["Proxy-Authenticate"]); err != nil {
+			w.close()
+			return nil, h.unknown(ctx, target, answer, body, login, err)
+		}
+		if w.kept = whole && answer.keepAlive(); !w.kept {
+			w.close()
+			w = nil
+		}
+	}
+}
+
+// ask sends one request and reads the head of the answer.
+func (w *wire) ask(request []byte) (*reply, error) {
+	if _, err := w.conn.Write(request); err != nil {
+		return nil, fmt.Errorf("sending the request: %w", err)
+	}
+	return w.head()
+}
+
+func isClosed(err error) bool {
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// request writes the head of the CONNECT. Host is the authority, with its port
+// (RFC 9112 3.2.3); some proxies refuse a request without Proxy-Connection.
+func (h *Hop) request(target, credentials string) []byte {
+	var b strings.Builder
+	line := func(name, value string) { b.WriteString(name + ": " + value + "\r\n") }
+	b.WriteString("CONNECT " + target + " HTTP/1.1\r\n")
+	line("Host", target)
+	header := http.Header{"User-Agent": {userAgent}, "Proxy-Connection": {"Keep-Alive"}}
+	for name, values := range h.Header {
+		header[http.CanonicalHeaderKey(name)] = values
+	}
+	if credentials != "" {
+		header["Proxy-Authorization"] = []string{credentials}
+	}
+	names := make([]string, 0, len(header))
+	for name := range header {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		for _, value := range header[name] {
+			line(name, value)
+		}
+	}
+	b.WriteString("\r\n")
+	return []byte(b.String())
+}
+
+// checkHeader refuses what would break out of its line or change the request.
+func checkHeader(header http.Header) error {
+	for name, values := range header {
+		if !httpguts.ValidHeaderFieldName(name) {
+			return errors.New("the name of an extra header has a character that is not allowed")
+		}
+		switch http.CanonicalHeaderKey(name) {
+		case "Host", "Content-Length", "Transfer-Encoding":
+			return fmt.Errorf("the extra header %s is not ours to set", name)
+		}
+		for _, value := range values {
+			if !httpguts.ValidHeaderFieldValue(value) {
+				return fmt.Errorf("the value of the extra header %s has a line break or control character", name)
+			}
+		}
+	}
+	return nil
+}
+
+// refused explains an answer that is neither 2xx nor 407.
+func (h *Hop) refused(ctx context.Context, target string, answer *reply, body []byte, l *login) error {
+	var err error
+	switch {
+	case answer.status == http.StatusUnauthorized:
+		// 401 is for servers. Sending it the proxy's password would be a guess.
+		err = fmt.Errorf("%s: that is how a web server asks for a password, a proxy asks with 407; nothing is sent", h.statusText(answer, l))
+	case answer.status/100 == 3 && locationHost(answer) != "":
+		err = fmt.Errorf("%s to %s: a captive portal?", h.statusText(answer, l), locationHost(answer))
+	default:
+		err = errors.New(h.statusText(answer, l))
+	}
+	return h.answered(ctx, OpConnect, target, answer, body, l, err)
+}
+
+// unknown explains a 407 that stays unanswered.
+func (h *Hop) unknown(ctx context.Context, target string, answer *reply, body []byte, l *login, err error) error {
+	failed := h.answered(ctx, OpAuth, target, answer, body, l, err)
+	failed.Schemes = l.schemes
+	return failed
+}
+
+// answered fills the error with what the proxy said.
+func (h *Hop) answered(ctx context.Context, op, target string, answer *reply, body []byte, l *login, err error) *Error {
+	secrets := append(h.secrets(), l.credentials)
+	failed := h.fail(ctx, op, target, err)
+	failed.Status = answer.status
+	failed.Location = quote(locationHost(answer), secrets)
+	failed.Body = quote(gist(answer, body), secrets)
+	for _, name := range []string{"Proxy-Status", "Retry-After", "Via", "X-Squid-Error"} {
+		value := quote(printable(strings.Join(answer.header[name], ", ")), secrets)
+		if value == "" {
+			continue
+		}
+		if failed.Header == nil {
+			failed.Header = make(http.Header)
+		}
+		failed.Header.Set(name, value)
+	}
+	return failed
+}
+
+func (h *Hop) statusText(answer *reply, l *login) string {
+	reason := quote(printable(answer.reason), append(h.secrets(), l.credentials))
+	if reason == "" {
+		reason = http.StatusText(answer.status)
+	}
+	return strings.TrimSpace(strconv.Itoa(answer.status) + " " + reason)
+}
+
+// locationHost is all of a Location that is shown: the rest may hold a ticket.
+func locationHost(answer *reply) string {
+	u, err := url.Parse(answer.header.Get("Location"))
+	if err != nil {
+		return ""
+	}
+	return printable(u.Host)
+}

@@ -1,0 +1,176 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pomerium/pomerium-cli/internal/sock"
+)
+
+// DefaultTimeout is how long a hop, or a direct dial, may take when nothing
+// else is said.
+const DefaultTimeout = 15 * time.Second
+
+// DialFunc opens a connection to addr, "host:port"; network is "tcp". The
+// context bounds the dial, not the connection. It is the shape of
+// net.Dialer.DialContext.
+type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// Hop is one forward proxy. Only URL is required. A Hop may be used by many
+// goroutines at once and must not be copied or changed after its first use:
+// it remembers how the proxy wants to be authenticated to.
+type Hop struct {
+	URL     *url.URL        // http, https, socks5 or socks5h, as ParseURL returns it
+	TLS     *tls.Config     // for an https proxy; nil: system roots. ServerName and NextProtos are filled in
+	Auth    []Authenticator // for HTTP, in order of preference; nil: Basic with the user of URL, if it has one
+	Header  http.Header     // added to each CONNECT request
+	Dial    DialFunc        // how the proxy itself is reached; nil: Dialer{}.DialContext
+	Timeout time.Duration   // for the whole hop, from dialing to the reply; 0: DefaultTimeout
+	Log     *slog.Logger    // nil: no logs
+
+	asked atomic.Pointer[demand] // what the last successful login answered
+	warn  sync.Once              // one warning about a password in clear
+}
+
+// A scheme is one kind of proxy. A new kind is a row in table, and a file.
+type scheme struct {
+	port        string // the default
+	credentials func(*url.Userinfo) error
+	tunnel      func(h *Hop, ctx context.Context, target string) (net.Conn, error)
+	absolute    bool // takes http requests in absolute form
+}
+
+// table has a row for each kind of proxy. It is a function because a variable
+// would refer to itself through the methods of Hop.
+func table() map[string]scheme {
+	return map[string]scheme{
+		"http":    {port: "80", credentials: checkBasic, tunnel: (*Hop).connect, absolute: true},
+		"https":   {port: "443", credentials: checkBasic, tunnel: (*Hop).connect, absolute: true},
+		"socks5":  {port: "1080", credentials: checkSOCKS, tunnel: (*Hop).socks},
+		"socks5h": {port: "1080", credentials: checkSOCKS, tunnel: (*Hop).socks},
+	}
+}
+
+// Schemes lists the URL schemes of the proxies that this package speaks to.
+func Schemes() []string { return slices.Sorted(maps.Keys(table())) }
+
+// DialContext opens a tunnel through the proxy to addr, "host:port". A host
+// name goes to the proxy as a name, in its ASCII form. Without early bytes the
+// connection is what Dial gave (or the *tls.Conn over it); with them it is a
+// wrapper that has CloseWrite and NetConn. A failure at the proxy is an *Error.
+func (h *Hop) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	if network != "tcp" {
+		return nil, fmt.Errorf("dialing %s: network %q is not tcp", addr, network)
+	}
+	target, err := canonical(addr)
+	if err != nil {
+		return nil, fmt.Errorf("dialing through a proxy: %w", err)
+	}
+	row, err := h.row()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := withLimit(ctx, h.Timeout)
+	defer cancel()
+	return row.tunnel(h, ctx, target)
+}
+
+// String is the URL of the proxy without user and password.
+func (h *Hop) String() string {
+	if h.URL == nil {
+		return ""
+	}
+	return h.URL.Scheme + "://" + h.addr()
+}
+
+// row finds the hop's kind and checks what can be checked before dialing.
+func (h *Hop) row() (scheme, error) {
+	if h.URL == nil {
+		return scheme{}, errors.New("dialing through a proxy: it has no URL")
+	}
+	row, ok := table()[h.URL.Scheme]
+	if !ok {
+		return scheme{}, h.fail(context.Background(), OpDial, "", errScheme)
+	}
+	if err := row.credentials(h.URL.User); err != nil {
+		return scheme{}, h.fail(context.Background(), OpAuth, "", err)
+	}
+	if err := checkHeader(h.Header); err != nil {
+		return scheme{}, h.fail(context.Background(), OpConnect, "", err)
+	}
+	return row, nil
+}
+
+// reach dials the proxy and speaks TLS with it where its scheme says so.
+func (h *Hop) reach(ctx context.Context) (net.Conn, error) {
+	dial := h.Dial
+	if dial == nil {
+		dial = Dialer{Timeout: h.Timeout}.DialContext
+	}
+	start := time.Now()
+	conn, err := dial(ctx, "tcp", h.addr())
+	if err != nil {
+		if before := (*Error)(nil); errors.As(err, &before) {
+			return nil, err // a hop on the way to this one
+		}
+		return nil, h.fail(ctx, OpDial, "", err)
+	}
+	sock.QuickAck(conn)
+	h.log().DebugContext(ctx, "dialed", "hop", h.String(), "took", time.Since(start))
+	if h.URL.Scheme != "https" {
+		return conn, nil
+	}
+	start = time.Now()
+	secure := tls.Client(conn, h.tlsConfig())
+	if err := secure.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, h.fail(ctx, OpTLS, "", explainTLS(err))
+	}
+	sock.QuickAck(conn)
+	state := secure.ConnectionState()
+	h.log().DebugContext(ctx, "proxy tls", "hop", h.String(), "version", tls.VersionName(state.Version),
+		"alpn", state.NegotiatedProtocol, "took", time.Since(start))
+	return secure, nil
+}
+
+func (h *Hop) tlsConfig() *tls.Config {
+	c := h.TLS.Clone()
+	if c == nil {
+		c = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	if c.ServerName == "" {
+		// A zone is this machine's own business; no certificate names it.
+		c.ServerName, _, _ = strings.Cut(h.URL.Hostname(), "%")
+	}
+	c.NextProtos = []string{"http/1.1"}
+	return c
+}
+
+func (h *Hop) addr() string {
+	port := h.URL.Port()
+	if port == "" {
+		port = table()[h.URL.Scheme].port
+	}
+	return net.JoinHostPort(h.URL.Hostname(), port)
+}
+
+func (h *Hop) log() *slog.Logger { return logger(h.Log) }
+
+func logger(l *slog.Logger) *slog.Logger {
+	if l == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return l
+}

@@ -1,0 +1,125 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// A Way leads to a target: directly, or through hops. Each hop's Dial reaches
+// the hop before it.
+type Way struct {
+	Hops   []*Hop   // none: direct
+	Source string   // what chose it: "--forward-proxy", "HTTPS_PROXY", "no_proxy", "loopback" or "direct"
+	Direct DialFunc // how a way without hops dials; nil: Dialer{}.DialContext
+}
+
+// DialContext opens a connection to addr by this way.
+func (w Way) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	if len(w.Hops) > 0 {
+		conn, err := w.Hops[len(w.Hops)-1].DialContext(ctx, network, addr)
+		return conn, w.named(err)
+	}
+	dial := w.Direct
+	if dial == nil {
+		dial = Dialer{}.DialContext
+	}
+	return dial(ctx, network, addr)
+}
+
+// named puts the source of the way into the error of a hop.
+func (w Way) named(err error) error {
+	var failed *Error
+	if errors.As(err, &failed) && failed.Source == "" {
+		failed.Source = w.Source
+	}
+	return err
+}
+
+// String lists the hops without passwords, or says "direct".
+func (w Way) String() string {
+	if len(w.Hops) == 0 {
+		return "direct"
+	}
+	names := make([]string, len(w.Hops))
+	for i, hop := range w.Hops {
+		names[i] = hop.String()
+	}
+	return strings.Join(names, " -> ")
+}
+
+// A Selector says by which ways a URL is reached, the best first. An error
+// means that nothing may be dialed.
+type Selector interface {
+	Ways(ctx context.Context, target *url.URL) ([]Way, error)
+}
+
+// Config is what a selector gives to each hop it makes, and to direct dials.
+type Config struct {
+	Timeout time.Duration // for each hop and for a direct dial; 0: DefaultTimeout
+	TLS     *tls.Config   // for https proxies; nil: system roots
+	Log     *slog.Logger  // nil: no logs
+	Dial    DialFunc      // nil: Dialer{}.DialContext
+}
+
+func (c Config) direct(source string) Way {
+	dial := c.Dial
+	if dial == nil {
+		dial = Dialer{Timeout: c.Timeout, Log: c.Log}.DialContext
+	}
+	return Way{Source: source, Direct: dial}
+}
+
+func (c Config) through(u *url.URL, source string) Way {
+	hop := &Hop{URL: u, TLS: c.TLS, Dial: c.Dial, Timeout: c.Timeout, Log: c.Log}
+	return Way{Source: source, Hops: []*Hop{hop}}
+}
+
+// Fixed selects one way for everything: the proxy in raw, as ParseURL
+// understands it, or none for "direct". source names the setting, such as
+// "--forward-proxy", in errors. An error is a *SettingError.
+func Fixed(raw, source string, c Config) (Selector, error) {
+	if raw == "direct" {
+		return fixed{c.direct(source)}, nil
+	}
+	u, err := ParseURL(raw)
+	if err != nil {
+		return nil, &SettingError{Source: source, Err: err}
+	}
+	return fixed{c.through(u, source)}, nil
+}
+
+type fixed struct{ way Way }
+
+func (f fixed) Ways(context.Context, *url.URL) ([]Way, error) { return []Way{f.way}, nil }
+
+// Dial returns a function that dials by the way which s selects for edge.
+func Dial(s Selector, edge *url.URL) DialFunc {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		way, err := first(ctx, s, edge)
+		if err != nil {
+			return nil, err
+		}
+		return way.DialContext(ctx, network, addr)
+	}
+}
+
+// first is the way to take.
+func first(ctx context.Context, s Selector, target *url.URL) (Way, error) {
+	if s == nil {
+		return Way{}, errors.New("choosing the way out: there is no selector")
+	}
+	ways, err := s.Ways(ctx, target)
+	if err != nil {
+		return Way{}, err
+	}
+	if len(ways) == 0 {
+		return Way{}, errors.New("choosing the way out: there is none for " + target.Host)
+	}
+	return ways[0], nil
+}

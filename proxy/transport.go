@@ -1,0 +1,176 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+)
+
+// Transport is an http.RoundTripper whose requests leave by the way that
+// Selector chooses, and by no other. https targets are reached through a tunnel;
+// http targets through a tunnel of a SOCKS proxy, or through an HTTP proxy in
+// absolute form, because such proxies commonly allow no CONNECT to port 80. It
+// speaks HTTP/1.1. Only Selector is required. A Transport must not be copied or
+// changed after its first use.
+type Transport struct {
+	Selector Selector
+	TLS      *tls.Config // for https targets; nil: system roots
+
+	once sync.Once
+	http *http.Transport
+}
+
+// RoundTrip implements http.RoundTripper. A failure at a proxy is or wraps an
+// *Error.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	t.once.Do(t.init)
+	way, err := first(req.Context(), t.Selector, req.URL)
+	if err != nil {
+		closeBody(req)
+		return nil, err
+	}
+	hop := way.absolute(req.URL)
+	req = req.WithContext(context.WithValue(req.Context(), routeKey{}, route{way, hop}))
+	if hop == nil {
+		return t.http.RoundTrip(req)
+	}
+	resp, err := t.ask(hop, req)
+	return resp, way.named(err)
+}
+
+// CloseIdleConnections closes the connections that no request is using.
+func (t *Transport) CloseIdleConnections() {
+	t.once.Do(t.init)
+	t.http.CloseIdleConnections()
+}
+
+// A route is what RoundTrip tells the functions below through the context.
+type route struct {
+	way Way
+	hop *Hop // takes the request in absolute form; nil: none does
+}
+
+type routeKey struct{}
+
+func (t *Transport) init() {
+	secure := t.TLS.Clone()
+	if secure != nil {
+		secure.NextProtos = nil // this speaks HTTP/1.1
+	}
+	t.http = &http.Transport{
+		// Never http.ProxyFromEnvironment: the selector has decided.
+		Proxy:               absoluteProxy,
+		DialContext:         dialRoute,
+		TLSClientConfig:     secure,
+		TLSHandshakeTimeout: DefaultTimeout,
+		IdleConnTimeout:     90 * time.Second,
+		DisableCompression:  true,
+	}
+}
+
+// absolute returns the hop that takes the request in absolute form, or nil.
+func (w Way) absolute(target *url.URL) *Hop {
+	if len(w.Hops) == 0 || target.Scheme != "http" {
+		return nil
+	}
+	hop := w.Hops[len(w.Hops)-1]
+	if hop.URL == nil || !table()[hop.URL.Scheme].absolute {
+		return nil
+	}
+	return hop
+}
+
+// absoluteProxy has net/http write requests in absolute form. The URL tells it
+// nothing else: dialRoute reaches the proxy, in TLS where it wants that.
+func absoluteProxy(req *http.Request) (*url.URL, error) {
+	r, _ := req.Context().Value(routeKey{}).(route)
+	if r.hop == nil {
+		return nil, nil
+	}
+	return &url.URL{Scheme: "http", Host: r.hop.addr()}, nil
+}
+
+// dialRoute dials for net/http what the request's route says.
+func dialRoute(ctx context.Context, network, addr string) (net.Conn, error) {
+	r, ok := ctx.Value(routeKey{}).(route)
+	switch {
+	case !ok:
+		return nil, errors.New("dialing " + addr + ": no way was chosen")
+	case r.hop == nil:
+		return r.way.DialContext(ctx, network, addr)
+	}
+	if _, err := r.hop.row(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := withLimit(ctx, r.hop.Timeout)
+	defer cancel()
+	return r.hop.reach(ctx)
+}
+
+// ask sends the request to hop in absolute form and answers its 407s.
+func (t *Transport) ask(hop *Hop, req *http.Request) (*http.Response, error) {
+	login := hop.login()
+	for {
+		out := req.Clone(req.Context())
+		if login.credentials != "" {
+			out.Header.Set("Proxy-Authorization", login.credentials)
+		}
+		resp, err := t.http.RoundTrip(out)
+		if err != nil {
+			return nil, unwrapHop(err)
+		}
+		if resp.StatusCode != http.StatusProxyAuthRequired {
+			login.accepted()
+			return resp, nil
+		}
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+		resp.Body.Close()
+		answer := &reply{status: resp.StatusCode, header: resp.Header}
+		err = login.answer(resp.Header["Proxy-Authenticate"])
+		if err == nil {
+			req, err = again(req)
+		}
+		if err != nil {
+			return nil, hop.unknown(req.Context(), req.URL.Host, answer, body, login, err)
+		}
+	}
+}
+
+// again makes the request ready to be sent once more.
+func again(req *http.Request) (*http.Request, error) {
+	if req.Body == nil || req.Body == http.NoBody {
+		return req, nil
+	}
+	if req.GetBody == nil {
+		return req, errors.New("the proxy asks for authentication after it has taken the request's body, which cannot be sent twice")
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		return req, fmt.Errorf("sending the request's body again: %w", err)
+	}
+	req = req.Clone(req.Context())
+	req.Body = body
+	return req, nil
+}
+
+// unwrapHop takes the hop's error out of what net/http wraps around it.
+func unwrapHop(err error) error {
+	var failed *Error
+	if errors.As(err, &failed) {
+		return failed
+	}
+	return err
+}
+
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		req.Body.Close()
+	}
+}
