@@ -18,7 +18,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -61,8 +60,10 @@ type Config struct {
 	PingTimeout time.Duration // silence after a PING that means a dead path; 0: 15 s
 	Limit       *Limit        // bounds the queues of several connections together; nil: none
 	OnIdle      func(*Conn)   // the last stream has ended; called without locks
-	OnClose     func(*Conn)   // the connection is gone; called once, without locks
-	Log         *slog.Logger  // nil: no logs
+	// OnClose is called once, without locks, when the connection is gone. lost
+	// is how many streams it took along.
+	OnClose func(c *Conn, lost int, err error)
+	Log     *slog.Logger // nil: no logs
 }
 
 // A Conn is one HTTP/2 connection to an edge or a proxy.
@@ -160,6 +161,7 @@ func (c *Conn) Open(ctx context.Context, authority string, header http.Header) (
 	c.opening.Add(1)
 	defer c.opening.Add(-1)
 	if err := c.request(s, authority, header); err != nil {
+		s.finish()
 		return nil, nil, err
 	}
 	select {
@@ -361,11 +363,8 @@ func (c *Conn) fail(err error) {
 	}
 	c.under.Close() // not TLS's Close: it would wait for a stuck writer
 	c.wake()
-	if c.cfg.Log != nil && len(streams) > 0 {
-		c.cfg.Log.Debug("connection lost", "streams", strconv.Itoa(len(streams)), "err", err)
-	}
 	if c.cfg.OnClose != nil {
-		c.cfg.OnClose(c)
+		c.cfg.OnClose(c, len(streams), err)
 	}
 }
 

@@ -8,6 +8,12 @@ import (
 const (
 	defaultKeepAlive   = 30 * time.Second
 	defaultPingTimeout = 15 * time.Second
+
+	// A connection that was idle for staleAfter may have been dropped on the
+	// way without a word: its next CONNECT goes out with a PING that has to be
+	// answered soon, so that a dead spare costs seconds.
+	staleAfter   = 10 * time.Second
+	staleTimeout = 5 * time.Second
 )
 
 // A pinger keeps the path open and finds out when it is dead: a PING after a
@@ -25,8 +31,9 @@ type pinger struct {
 	// Guarded by c.mu.
 	timer   *time.Timer
 	running bool
-	asked   bool  // a PING is out
-	askedAt int64 // ns since base
+	asked   bool          // a PING is out
+	askedAt int64         // ns since base
+	limit   time.Duration // how long its answer may take
 }
 
 func (p *pinger) init(c *Conn) {
@@ -52,12 +59,24 @@ func (p *pinger) start() {
 		return
 	}
 	p.running, p.asked = true, false
-	p.hear()
-	if p.timer == nil {
-		p.timer = time.AfterFunc(p.every, p.tick)
+	first := p.every
+	if idle := time.Duration(p.now() - p.heard.Load()); idle > staleAfter && p.c.nextID > 3 {
+		first = p.ask(min(p.timeout, staleTimeout))
 	} else {
-		p.timer.Reset(p.every)
+		p.hear()
 	}
+	if p.timer == nil {
+		p.timer = time.AfterFunc(first, p.tick)
+	} else {
+		p.timer.Reset(first)
+	}
+}
+
+// ask sends a PING whose answer may take limit.
+func (p *pinger) ask(limit time.Duration) time.Duration {
+	p.asked, p.askedAt, p.limit = true, p.now(), limit
+	p.c.laterLocked(func() { p.c.framer.WritePing(false, [8]byte{'p', 'o', 'm'}) })
+	return limit
 }
 
 // stop halts the clock; c.mu is held.
@@ -88,8 +107,8 @@ func (p *pinger) tickLocked() (dead bool) {
 		p.asked = false
 		p.timer.Reset(p.every)
 	case p.asked && heard <= p.askedAt:
-		if quiet := time.Duration(now - p.askedAt); quiet < p.timeout {
-			p.timer.Reset(p.timeout - quiet)
+		if quiet := time.Duration(now - p.askedAt); quiet < p.limit {
+			p.timer.Reset(p.limit - quiet)
 			return false
 		}
 		return true
@@ -97,9 +116,7 @@ func (p *pinger) tickLocked() (dead bool) {
 		p.asked = false
 		p.timer.Reset(p.every - quiet)
 	default:
-		p.asked, p.askedAt = true, now
-		p.c.laterLocked(func() { p.c.framer.WritePing(false, [8]byte{'p', 'o', 'm'}) })
-		p.timer.Reset(p.timeout)
+		p.timer.Reset(p.ask(p.timeout))
 	}
 	return false
 }

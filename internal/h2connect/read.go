@@ -70,19 +70,19 @@ func (c *Conn) run() {
 }
 
 func (c *Conn) readAll() error {
-	for {
+	for { // TLS may have read more than its handshake: look before waiting
+		if err := c.burst(); err != nil {
+			return err
+		}
+		if err := c.pause(); err != nil {
+			return err
+		}
 		if err := c.under.Wait(); err != nil {
 			return err
 		}
 		c.ping.hear()
 		if c.opening.Load() > 0 {
 			sock.QuickAck(c.under.Conn)
-		}
-		if err := c.burst(); err != nil {
-			return err
-		}
-		if err := c.pause(); err != nil {
-			return err
 		}
 	}
 }

@@ -64,8 +64,8 @@ func Join(ctx context.Context, local, remote Stream) Result {
 	<-r.upDone
 	r.remote.Close()
 	r.local.Close()
-	if r.res.Err == nil {
-		r.res.Err = r.upErr
+	if r.upErr != nil && !stopped {
+		r.res.Err = r.upErr // it came first: the error below is only what it led to
 	}
 	return r.res
 }

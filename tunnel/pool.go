@@ -1,0 +1,460 @@
+package tunnel
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pomerium/pomerium-cli/internal/h2connect"
+)
+
+const (
+	// idleTimeout is how long a connection without tunnels is kept: less than
+	// the five minutes after which the edge closes it.
+	idleTimeout = 3 * time.Minute
+	// soloDials is how many handshakes for connections of one's own may be under
+	// way. In a burst, the tunnels beyond share one more instead of waiting for
+	// a handshake each.
+	soloDials = 2
+	// tries bounds how often a CONNECT that the edge has not acted on goes out
+	// again.
+	tries = 5
+	// queueLimit bounds what waits for slow local programs, in bytes.
+	queueLimit = 256 << 20
+	// lossPause gathers the tunnels of connections that are lost together, as
+	// when the edge restarts, so that one line tells of all.
+	lossPause = 200 * time.Millisecond
+)
+
+// stream is what the pool hands out.
+type stream interface {
+	Stream
+	protocol() string
+}
+
+// A pool holds the connections to one edge and chooses one for each tunnel.
+type pool struct {
+	c     *Client
+	l     *linker
+	limit h2connect.Limit
+	max   int
+
+	ctx    context.Context // ends with the pool: bounds dials that no tunnel waits for
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // those dials
+
+	mu      sync.Mutex
+	h1      bool                            // the edge speaks HTTP/1.1
+	only11  bool                            // it offers h2 and does not carry CONNECT on it
+	links   []*link                         // HTTP/1.1: warm spares
+	solo    map[*h2connect.Conn]bool        // true: in use
+	shared  []*h2connect.Conn               //
+	idle    map[*h2connect.Conn]*time.Timer // closes a connection without tunnels
+	dialing int                             // solo connections under way
+	warming bool                            // a spare is under way
+	sharing *flight                         // a shared connection under way
+	alone   map[string]bool                 // destinations that do not share again
+	lost    int                             // tunnels lost since the last line
+	closed  bool
+}
+
+// A flight is a dial that several tunnels wait for.
+type flight struct {
+	done chan struct{}
+	err  error
+}
+
+func newPool(c *Client) *pool {
+	p := &pool{
+		c:     c,
+		l:     newLinker(c),
+		limit: h2connect.Limit{Max: queueLimit},
+		max:   c.MaxConnections,
+		solo:  map[*h2connect.Conn]bool{},
+		idle:  map[*h2connect.Conn]*time.Timer{},
+		alone: map[string]bool{},
+	}
+	if p.max <= 0 {
+		p.max = defaultMaxConnections
+	}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	return p
+}
+
+// connect sends CONNECT on a connection that takes it. What the edge has not
+// acted on is sent again elsewhere.
+func (p *pool) connect(ctx context.Context, destination string, h http.Header) (stream, *h2connect.Response, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	for n := 1; ; n++ {
+		got, err := p.acquire(ctx, destination)
+		if err != nil {
+			return nil, nil, err
+		}
+		limit := time.AfterFunc(answerTimeout, func() { cancel(errNoAnswer) })
+		s, resp, err := p.ask(ctx, got, destination, h)
+		limit.Stop()
+		if err == nil {
+			if s != nil {
+				p.warm()
+			}
+			return s, resp, nil
+		}
+		p.release(got)
+		if n < tries && ctx.Err() == nil && p.again(got, err) {
+			continue
+		}
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		return nil, nil, &Error{Edge: p.l.name, Destination: destination, Op: "connect", Err: err}
+	}
+}
+
+// A slot is where one CONNECT goes: a link over HTTP/1.1, or a connection.
+type slot struct {
+	link  *link
+	conn  *h2connect.Conn
+	stale bool // it was idle, so that it may be dead already
+}
+
+func (p *pool) ask(ctx context.Context, to slot, destination string, h http.Header) (stream, *h2connect.Response, error) {
+	if to.link != nil {
+		s, resp, err := connectH1(ctx, to.link, destination, h)
+		if s == nil {
+			return nil, resp, err
+		}
+		return s, resp, nil
+	}
+	s, resp, err := to.conn.Open(ctx, destination, h)
+	if s == nil {
+		return nil, resp, err
+	}
+	return &h2Stream{s, func() { p.keepAlone(destination) }}, resp, nil
+}
+
+// release gives a connection back that did not take the CONNECT.
+func (p *pool) release(got slot) {
+	if got.conn != nil && got.conn.Streams() == 0 {
+		p.onIdle(got.conn)
+	}
+}
+
+// again decides whether a CONNECT that failed with err may go out once more: if
+// the edge did not act on it, or the connection had been idle and was dead.
+func (p *pool) again(to slot, err error) bool {
+	switch {
+	case to.link != nil:
+		return to.stale
+	case p.c.Protocol != "h2" && h2connect.Wants11(err):
+		p.fallBack()
+		return true
+	}
+	return h2connect.Unprocessed(err) || to.stale && h2connect.Lost(err)
+}
+
+// fallBack turns to HTTP/1.1 for good: the edge, or what intercepts TLS on the
+// way, agrees on h2 and does not carry CONNECT on it.
+func (p *pool) fallBack() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.h1, p.only11 = true, true
+}
+
+// acquire chooses the connection for a tunnel: one of its own if a spare is
+// there or few are in use, a shared one otherwise.
+func (p *pool) acquire(ctx context.Context, destination string) (slot, error) {
+	for {
+		p.mu.Lock()
+		switch {
+		case p.closed:
+			p.mu.Unlock()
+			return slot{}, net.ErrClosed
+		case p.h1:
+			return p.takeLink(ctx) // unlocks
+		}
+		if c := p.spare(); c != nil {
+			p.mu.Unlock()
+			return slot{conn: c, stale: true}, nil
+		}
+		alone := p.alone[destination]
+		if alone || len(p.solo)+p.dialing < p.max && p.dialing < soloDials {
+			return p.dialSolo(ctx) // unlocks
+		}
+		if c := p.roomiest(); c != nil {
+			p.mu.Unlock()
+			return slot{conn: c, stale: c.Streams() == 0}, nil
+		}
+		got, err := p.dialShared(ctx) // unlocks
+		if got != nil || err != nil {
+			return deref(got), err
+		}
+	}
+}
+
+func deref(s *slot) slot {
+	if s == nil {
+		return slot{}
+	}
+	return *s
+}
+
+// takeLink returns a warm HTTP/1.1 connection, or dials one; p.mu is held.
+func (p *pool) takeLink(ctx context.Context) (slot, error) {
+	if n := len(p.links); n > 0 {
+		l := p.links[n-1]
+		p.links = p.links[:n-1]
+		p.mu.Unlock()
+		return slot{link: l, stale: true}, nil
+	}
+	p.mu.Unlock()
+	l, err := p.dial(ctx)
+	return slot{link: l}, err
+}
+
+// spare takes an idle connection, the one used last; p.mu is held.
+func (p *pool) spare() *h2connect.Conn {
+	for c, busy := range p.solo {
+		if !busy && c.Room() {
+			p.solo[c] = true
+			p.stopIdle(c)
+			return c
+		}
+	}
+	return nil
+}
+
+// roomiest returns the shared connection with the fewest tunnels; p.mu is held.
+func (p *pool) roomiest() *h2connect.Conn {
+	var best *h2connect.Conn
+	for _, c := range p.shared {
+		if c.Room() && (best == nil || c.Streams() < best.Streams()) {
+			best = c
+		}
+	}
+	if best != nil {
+		p.stopIdle(best)
+	}
+	return best
+}
+
+// dialSolo dials a connection for one tunnel; p.mu is held.
+func (p *pool) dialSolo(ctx context.Context) (slot, error) {
+	p.dialing++
+	p.mu.Unlock()
+	l, err := p.dial(ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dialing--
+	if err != nil {
+		return slot{}, err
+	}
+	if p.closed {
+		l.close()
+		return slot{}, net.ErrClosed
+	}
+	if !l.h2 {
+		p.h1 = true
+		return slot{link: l}, nil
+	}
+	c := p.start(l, false)
+	p.solo[c] = true
+	return slot{conn: c}, nil
+}
+
+// dialShared dials a connection for many, or waits for one that is under way;
+// p.mu is held. A nil slot without an error means: look again.
+func (p *pool) dialShared(ctx context.Context) (*slot, error) {
+	if f := p.sharing; f != nil {
+		p.mu.Unlock()
+		select {
+		case <-f.done:
+			return nil, f.err
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	f := &flight{done: make(chan struct{})}
+	p.sharing = f
+	p.mu.Unlock()
+	l, err := p.dial(ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sharing = nil
+	defer close(f.done)
+	switch {
+	case err != nil:
+		if ctx.Err() == nil {
+			f.err = err // otherwise whoever waits tries for himself
+		}
+		return nil, err
+	case p.closed:
+		l.close()
+		return nil, net.ErrClosed
+	case !l.h2:
+		p.h1 = true
+		return &slot{link: l}, nil
+	}
+	c := p.start(l, true)
+	p.shared = append(p.shared, c)
+	return &slot{conn: c}, nil
+}
+
+func (p *pool) dial(ctx context.Context) (*link, error) {
+	cfg := p.l.tls
+	p.mu.Lock()
+	if p.only11 {
+		cfg = only11(cfg)
+	}
+	p.mu.Unlock()
+	return p.l.link(ctx, cfg)
+}
+
+// start speaks HTTP/2 on a link; p.mu is held.
+func (p *pool) start(l *link, shared bool) *h2connect.Conn {
+	return h2connect.New(l.top, l.under, h2connect.Config{
+		Shared:    shared,
+		KeepAlive: p.c.KeepAlive,
+		Limit:     &p.limit,
+		OnIdle:    p.onIdle,
+		OnClose:   p.onClose,
+		Log:       p.c.Log,
+	})
+}
+
+// onIdle keeps a connection whose last tunnel has ended, for a while.
+func (p *pool) onIdle(c *h2connect.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, there := p.solo[c]; there {
+		p.solo[c] = false
+	}
+	p.startIdle(c)
+}
+
+func (p *pool) startIdle(c *h2connect.Conn) {
+	if p.closed || p.idle[c] != nil {
+		return
+	}
+	p.idle[c] = time.AfterFunc(idleTimeout, func() {
+		p.mu.Lock()
+		delete(p.idle, c)
+		p.mu.Unlock()
+		c.Retire() // closes it unless a tunnel has come in this moment
+	})
+}
+
+func (p *pool) stopIdle(c *h2connect.Conn) {
+	if t := p.idle[c]; t != nil {
+		t.Stop()
+		delete(p.idle, c)
+	}
+}
+
+func (p *pool) onClose(c *h2connect.Conn, lost int, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.solo, c)
+	p.shared = slices.DeleteFunc(p.shared, func(s *h2connect.Conn) bool { return s == c })
+	p.stopIdle(c)
+	if lost == 0 || p.closed || p.c.Log == nil {
+		return
+	}
+	if p.lost += lost; p.lost == lost { // the first: the others have a moment to join
+		time.AfterFunc(lossPause, func() { p.tellLost(err) })
+	}
+}
+
+func (p *pool) tellLost(err error) {
+	p.mu.Lock()
+	n, closed := p.lost, p.closed
+	p.lost = 0
+	p.mu.Unlock()
+	if !closed {
+		p.c.Log.Warn("connection to the edge lost", "edge", p.l.name, "tunnels", n, "err", err)
+	}
+}
+
+func (p *pool) keepAlone(destination string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.alone[destination] = true
+}
+
+// warm has a spare connection dialed unless one is there.
+func (p *pool) warm() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.c.Spare || p.closed || p.warming || !p.wantsSpare() {
+		return
+	}
+	p.warming = true
+	p.wg.Go(p.dialSpare) // joined by close
+}
+
+func (p *pool) wantsSpare() bool {
+	if p.h1 {
+		return len(p.links) == 0
+	}
+	for _, busy := range p.solo {
+		if !busy {
+			return false
+		}
+	}
+	return len(p.solo)+p.dialing < p.max
+}
+
+func (p *pool) dialSpare() {
+	l, err := p.dial(p.ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.warming = false
+	switch {
+	case err != nil: // the next tunnel will meet it, and tell
+	case p.closed:
+		l.close()
+	case l.h2 && !p.only11:
+		c := p.start(l, false)
+		p.solo[c] = false
+		p.startIdle(c)
+	default:
+		l.under.Flush() // the end of the handshake, which waits for a request
+		p.links = append(p.links, l)
+		time.AfterFunc(idleTimeout, func() { p.dropLink(l) })
+	}
+}
+
+func (p *pool) dropLink(l *link) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := slices.Index(p.links, l); i >= 0 {
+		p.links = slices.Delete(p.links, i, i+1)
+		l.close()
+	}
+}
+
+// close resets all tunnels and waits for every goroutine of the pool.
+func (p *pool) close() {
+	p.mu.Lock()
+	p.closed = true
+	conns := slices.Clone(p.shared)
+	for c := range p.solo {
+		conns = append(conns, c)
+	}
+	for _, t := range p.idle {
+		t.Stop()
+	}
+	for _, l := range p.links {
+		l.close()
+	}
+	p.links = nil
+	p.mu.Unlock()
+	p.cancel()
+	for _, c := range conns {
+		c.Close()
+	}
+	p.wg.Wait()
+}
