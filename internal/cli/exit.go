@@ -1,6 +1,13 @@
 package cli
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/pomerium/pomerium-cli/internal/edge"
+	"github.com/pomerium/pomerium-cli/internal/listen"
+	"github.com/pomerium/pomerium-cli/internal/login"
+	"github.com/pomerium/pomerium-cli/proxy"
+)
 
 // The codes that the program exits with. A script may rely on them.
 const (
@@ -12,12 +19,17 @@ const (
 	exitEdge   = 5 // the edge refused: forbidden, or no such route
 )
 
-// exits is tried from top to bottom; an error that none of them knows is exitFailed.
+// exits is tried from top to bottom: a sign-in that failed at the forward proxy
+// is the proxy's failure. An error that none of them knows is exitFailed.
 var exits = []struct {
 	code int
 	is   func(error) bool
 }{
 	{exitUsage, isUsage},
+	{exitProxy, is[*proxy.Error]},
+	{exitSignIn, is[*login.Error]},
+	{exitSignIn, wantsSignIn},
+	{exitEdge, is[*edge.AnswerError]},
 }
 
 // exitCode picks the code for an error.
@@ -31,7 +43,16 @@ func exitCode(err error) int {
 }
 
 func isUsage(err error) bool {
-	return is[*usageError](err) || is[*unknownCommand](err) || is[*Refusal](err)
+	var l *listen.Error
+	if errors.As(err, &l) {
+		return l.Reason == listen.Malformed
+	}
+	return is[*usageError](err) || is[*unknownCommand](err) || is[*Refusal](err) || is[*proxy.SettingError](err)
+}
+
+func wantsSignIn(err error) bool {
+	var answer *edge.AnswerError
+	return errors.As(err, &answer) && answer.SignIn()
 }
 
 // is reports whether an error of type E is in err's chain.

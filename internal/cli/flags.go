@@ -103,9 +103,9 @@ func (f *tcpFlags) checkNumbers() error {
 	return nil
 }
 
-// account finds who is asking, if it is not a person: nil without a
+// findAccount finds who is asking, if it is not a person: nil without a
 // service account. A flag wins over the environment.
-func (f *tcpFlags) account(cmd *cobra.Command, getenv func(string) string) (*login.ServiceAccount, error) {
+func (f *tcpFlags) findAccount(cmd *cobra.Command, getenv func(string) string) (*login.ServiceAccount, error) {
 	const text, file = "--service-account", "--service-account-file"
 	const envText, envFile = "POMERIUM_SERVICE_ACCOUNT", "POMERIUM_SERVICE_ACCOUNT_FILE"
 	hasText, hasFile := cmd.Flags().Changed(text[2:]), cmd.Flags().Changed(file[2:])
@@ -154,7 +154,7 @@ func (f *tcpFlags) listens(destinations int) ([]string, error) {
 			return nil, usagef("--listen -: standard input and output serve one destination, not %d", destinations)
 		}
 		if err := listen.Check(specs[i]); err != nil {
-			return nil, &usageError{command: "pomerium-cli tcp", err: err}
+			return nil, usagef("%w", err)
 		}
 	}
 	return specs, nil

@@ -1,5 +1,44 @@
 package cli
 
+import (
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/pomerium/pomerium-cli/internal/edge"
+	"github.com/pomerium/pomerium-cli/internal/listen"
+	"github.com/pomerium/pomerium-cli/internal/login"
+	"github.com/pomerium/pomerium-cli/proxy"
+	"github.com/pomerium/pomerium-cli/tunnel"
+)
+
+// hints are the remedies, one row for each kind of trouble, tried from top to
+// bottom: what went wrong at the nearest hop comes first. A row looks at an
+// error and says what to do, or "" if the error is not its own. Each names a
+// flag, a variable or a command.
+var hints = []func(error) string{
+	hintCommand,
+	hintRefusal,
+	hintSetting,
+	hintUsage,
+	hintListen,
+	hintOutput,
+	hintProxyAuth,
+	hintProxyTLS,
+	hintProxyProtocol,
+	hintProxyAnswer,
+	hintProxyDial,
+	hintAccount,
+	hintEdgeTLS,
+	hintEdgeAnswer,
+	hintSignIn,
+	hintDirect,
+}
+
 // hintFor picks the remedy for an error, or "".
 func hintFor(err error) string {
 	for _, h := range hints {
@@ -10,4 +49,257 @@ func hintFor(err error) string {
 	return ""
 }
 
-var hints = []func(error) string{}
+// as finds an error of type E in err's chain.
+func as[E error](err error) (E, bool) {
+	var e E
+	ok := errors.As(err, &e)
+	return e, ok
+}
+
+func hintCommand(err error) string {
+	e, ok := as[*unknownCommand](err)
+	switch {
+	case !ok:
+		return ""
+	case len(e.similar) > 0:
+		return "did you mean pomerium-cli " + e.similar[0] + "?"
+	}
+	return "pomerium-cli help lists the commands"
+}
+
+func hintRefusal(err error) string {
+	if e, ok := as[*Refusal](err); ok {
+		return e.Instead
+	}
+	return ""
+}
+
+// hintSetting is about a proxy setting that cannot be used.
+func hintSetting(err error) string {
+	e, ok := as[*proxy.SettingError](err)
+	switch {
+	case !ok:
+		return ""
+	case e.Source == "--forward-proxy":
+		return "write --forward-proxy http://proxy.internal:3128, with % # / ? @ in a password as %25 %23 %2F %3F %40; or --forward-proxy direct for none"
+	}
+	return "correct " + e.Source + " (% # / ? @ in a password are %25 %23 %2F %3F %40), unset it, or set --forward-proxy in its place"
+}
+
+func hintUsage(err error) string {
+	if e, ok := as[*usageError](err); ok && e.command != "" {
+		return e.command + " --help tells what it takes"
+	}
+	return ""
+}
+
+func hintListen(err error) string {
+	e, ok := as[*listen.Error](err)
+	if !ok {
+		return ""
+	}
+	switch e.Reason {
+	case listen.InUse:
+		return "choose another with --listen, or leave --listen out for a free port"
+	case listen.Forbidden:
+		return "choose a port from 1024 with --listen 127.0.0.1:8443, or a path in a directory of your own"
+	case listen.NotOurs:
+		return "--listen 127.0.0.1:5432 is for programs of this machine, --listen :5432 for all who reach it"
+	case listen.NotASocket:
+		return "remove the file, or choose another path with --listen unix:/path"
+	}
+	if e.Spec == "-" {
+		return "--listen - writes there what the destination answers; >/dev/null throws it away"
+	}
+	return ""
+}
+
+func hintOutput(err error) string {
+	if is[*listen.OutputError](err) {
+		return "the program that reads the output of --listen - has ended or cannot take more"
+	}
+	return ""
+}
+
+// hintProxyAuth is about a proxy that wants to know who asks.
+func hintProxyAuth(err error) string {
+	e, ok := as[*proxy.Error](err)
+	if !ok || e.Op != proxy.OpAuth {
+		return ""
+	}
+	if errors.Is(err, proxy.ErrRejected) {
+		return "check user and password in " + setting(e.Source) + " (% # / ? @ in them are written as %25 %23 %2F %3F %40)"
+	}
+	basic := func(s string) bool { return strings.EqualFold(s, "Basic") }
+	if len(e.Schemes) > 0 && !slices.ContainsFunc(e.Schemes, basic) {
+		return "this program knows Basic only; a helper such as cntlm or px can do the rest: --forward-proxy http://127.0.0.1:<its port>"
+	}
+	return "put user and password in " + setting(e.Source) + ": " + withUser(e.Hop)
+}
+
+// setting names where the proxy comes from.
+func setting(source string) string {
+	if source == "" {
+		return "--forward-proxy"
+	}
+	return source
+}
+
+// withUser shows where user and password go in a proxy's URL.
+func withUser(hop string) string {
+	scheme, rest, ok := strings.Cut(hop, "://")
+	if !ok {
+		return "http://user:password@" + hop
+	}
+	return scheme + "://user:password@" + rest
+}
+
+func hintProxyTLS(err error) string {
+	e, ok := as[*proxy.Error](err)
+	if !ok || e.Op != proxy.OpTLS {
+		return ""
+	}
+	switch {
+	case is[x509.UnknownAuthorityError](err):
+		return "if that authority is your organisation's, give its certificate with --forward-proxy-ca-path"
+	case is[x509.HostnameError](err):
+		return "use a name that is in the certificate in " + setting(e.Source)
+	case is[*proxy.WrongProtocol](err):
+		return "try http:// instead of https:// in " + setting(e.Source)
+	}
+	return "check that the proxy speaks TLS on this port: https:// in " + setting(e.Source) + " means TLS to the proxy itself"
+}
+
+// hintProxyProtocol is about a port that speaks something else.
+func hintProxyProtocol(err error) string {
+	e, ok := as[*proxy.Error](err)
+	wrong, mixed := as[*proxy.WrongProtocol](err)
+	if !ok || !mixed {
+		return ""
+	}
+	for got, scheme := range map[string]string{"SOCKS": "socks5", "HTTP": "http", "TLS": "https"} {
+		if wrong.Got == got {
+			return "try " + scheme + ":// in " + setting(e.Source)
+		}
+	}
+	return "check the port in " + setting(e.Source)
+}
+
+// hintProxyAnswer is about a proxy that was asked for the edge and said no.
+func hintProxyAnswer(err error) string {
+	e, ok := as[*proxy.Error](err)
+	if !ok || e.Op != proxy.OpConnect {
+		return ""
+	}
+	switch {
+	case e.Location != "":
+		return "sign in to the network in a browser (it points to " + e.Location + "), then try again; or choose another --forward-proxy"
+	case e.Status == 403 || e.Status == 405:
+		return "ask whoever runs the proxy to allow CONNECT to " + e.Target + ", or choose another --forward-proxy"
+	case e.Status >= 500:
+		return "the proxy could not reach " + e.Target + ": check the name and the port in --pomerium-url"
+	}
+	return "check " + setting(e.Source) + ", and whether this proxy may connect to " + e.Target
+}
+
+func hintProxyDial(err error) string {
+	e, ok := as[*proxy.Error](err)
+	if !ok {
+		return ""
+	}
+	if late, ok := as[net.Error](err); ok && late.Timeout() {
+		return "check " + setting(e.Source) + ", or wait longer with --connect-timeout; --forward-proxy direct goes without a proxy"
+	}
+	return "check " + setting(e.Source) + "; --forward-proxy direct goes without a proxy"
+}
+
+func hintAccount(err error) string {
+	if errors.Is(err, login.ErrRefused) {
+		return "have a new service account token made, and give it with --service-account-file or POMERIUM_SERVICE_ACCOUNT"
+	}
+	return ""
+}
+
+// hintEdgeTLS is about the edge's certificate, which an intercepting proxy may
+// have replaced.
+func hintEdgeTLS(err error) string {
+	switch {
+	case is[x509.UnknownAuthorityError](err):
+		return "if that authority is your organisation's, give its certificate with --alternate-ca-path"
+	case is[x509.HostnameError](err):
+		return "give the server's own name with --pomerium-url"
+	case is[x509.CertificateInvalidError](err):
+		return "check this machine's clock (date), and the server's certificate"
+	case errors.Is(err, tunnel.ErrNotTLS):
+		return "open a web page in a browser to sign in to the network, or check the port in --pomerium-url"
+	case errors.Is(err, tunnel.ErrNoH2):
+		return "leave --protocol out, or say --protocol h1"
+	case strings.Contains(err.Error(), "tls: certificate required"):
+		return "the server wants a certificate: give one with --client-cert and --client-key"
+	}
+	return ""
+}
+
+// edgeAnswers are remedies for what the edge says, by status.
+var edgeAnswers = map[int]string{
+	400: "check the destination, and that --pomerium-url is a Pomerium server",
+	404: "check host and port of the destination as the portal shows them: open https://EDGE/.pomerium/routes in a browser; --pomerium-url chooses the server",
+	408: "try again; if it stays, ask whoever runs EDGE whether the destination is up (pomerium-cli --log-level debug tells more)",
+	421: "check --pomerium-url: EDGE does not serve this destination",
+	429: "wait a little, then try again; --max-connections does not limit what the server counts",
+	431: "the server finds the request too long: a shorter token, for instance with --service-account-file",
+	450: "this device is not allowed: open https://EDGE in a browser to register it, or use --service-account-file",
+	495: "the server wants a client certificate: give one with --client-cert and --client-key",
+}
+
+func hintEdgeAnswer(err error) string {
+	e, ok := as[*edge.AnswerError](err)
+	if !ok || e.SignIn() {
+		return ""
+	}
+	switch {
+	case e.Status == 403 && e.Author == edge.AuthorNone && e.Reason == "":
+		return "this name is a route of another kind (UDP or HTTP): see https://" + e.Edge + "/.pomerium/routes, and give pomerium-cli tcp a TCP route"
+	case e.Status == 403:
+		return "ask whoever runs " + e.Edge + " for access" + mention(e.RequestID) + ", or sign in as somebody else (--service-account-file)"
+	case edgeAnswers[e.Status] != "":
+		return strings.ReplaceAll(edgeAnswers[e.Status], "EDGE", e.Edge)
+	case e.Status >= 500:
+		return "the server cannot reach the destination just now: try again, or ask whoever runs " + e.Edge + mention(e.RequestID) + "; --log-level debug tells more"
+	}
+	return "check that --pomerium-url is a Pomerium server"
+}
+
+func mention(requestID string) string {
+	if requestID == "" {
+		return ""
+	}
+	return " and mention request id " + requestID
+}
+
+// hintSignIn is about a sign-in that did not come to an end.
+func hintSignIn(err error) string {
+	if is[*login.Error](err) || wantsSignIn(err) {
+		return "try again and sign in with the printed URL, choose the browser with --browser-cmd, or give a token with --service-account-file"
+	}
+	return ""
+}
+
+// hintDirect is about a way out without a proxy that leads nowhere.
+func hintDirect(err error) string {
+	_, isURL := as[*url.Error](err)
+	_, isDial := as[*net.OpError](err)
+	switch {
+	case errors.Is(err, errLoop):
+		return "point --forward-proxy, or --listen, to another port"
+	case is[*net.DNSError](err):
+		return "check the name in --pomerium-url; where only a proxy can look names up, give it with --forward-proxy http://proxy.internal:3128"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "check the port in --pomerium-url"
+	case errors.Is(err, tunnel.ErrDeadPath):
+		return "if this comes back, something drops silent connections: try a shorter --keep-alive"
+	case isURL || isDial:
+		return "check --pomerium-url; if this machine goes out through a proxy, give it with --forward-proxy http://proxy.internal:3128"
+	}
+	return ""
+}

@@ -114,7 +114,7 @@ func (e *unknownCommand) Error() string { return fmt.Sprintf("unknown command %q
 
 // usageError is a command line that cannot be meant: exit code 2.
 type usageError struct {
-	command string // whose help would tell, for instance "pomerium-cli tcp"
+	command string // whose help tells more, such as "pomerium-cli tcp"; "" where the error says it all
 	err     error
 }
 
@@ -122,9 +122,9 @@ func (e *usageError) Error() string { return e.err.Error() }
 
 func (e *usageError) Unwrap() error { return e.err }
 
-// usagef makes a usageError for the command tcp.
+// usagef makes a usageError that says it all.
 func usagef(format string, args ...any) error {
-	return &usageError{command: "pomerium-cli tcp", err: fmt.Errorf(format, args...)}
+	return &usageError{err: fmt.Errorf(format, args...)}
 }
 
 // errStopped says that the user ended the command, which is a success.

@@ -8,9 +8,12 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/lmittmann/tint"
 	"golang.org/x/term"
+
+	"github.com/pomerium/pomerium-cli/tunnel"
 )
 
 // ui writes to standard error: plain lines for people, or JSON for machines.
@@ -22,6 +25,9 @@ type ui struct {
 	paint painter
 	live  bool // a terminal, on which a line may be written over
 }
+
+// patience is how long a person waits before being told what for.
+const patience = time.Second
 
 // ui makes the screen when it is first needed: before the flags have been
 // parsed if they are wrong.
@@ -53,14 +59,14 @@ func (p *program) checkLogging() error {
 	if p.logFormat != "text" && p.logFormat != "json" {
 		bad := p.logFormat
 		p.logFormat = "text"
-		return &usageError{command: "pomerium-cli", err: fmt.Errorf("--log-format %q: not text or json", bad)}
+		return usagef("--log-format %q: not text or json", bad)
 	}
 	name, value := "--log-level", p.logLevel
 	if value == "" {
 		name, value = "LOG_LEVEL", p.Getenv("LOG_LEVEL")
 	}
 	if _, ok := levels[strings.ToLower(value)]; !ok {
-		return &usageError{command: "pomerium-cli", err: fmt.Errorf("%s %q: not debug, info, warn or error", name, value)}
+		return usagef("%s %q: not debug, info, warn or error", name, value)
 	}
 	return nil
 }
@@ -117,8 +123,36 @@ func (u *ui) SignIn(url string) {
 	u.line("sign in at " + u.paint.bold(url))
 }
 
+// Waiting shows, on a terminal and after a second, what is being waited for and
+// for how long. The result ends it.
+func (u *ui) Waiting(what string) (done func()) {
+	if !u.live {
+		return func() {}
+	}
+	start := time.Now()
+	ended := make(chan struct{})
+	var drawing sync.WaitGroup
+	drawing.Go(func() { // joined by done
+		defer u.out.status("")
+		tick := time.NewTicker(patience)
+		defer tick.Stop()
+		for {
+			select {
+			case now := <-tick.C:
+				u.out.status(u.paint.dim(fmt.Sprintf("%s ... %d s", what, int(now.Sub(start).Seconds()))))
+			case <-ended:
+				return
+			}
+		}
+	})
+	return func() { close(ended); drawing.Wait() }
+}
+
 // Failed tells of one tunnel that failed while its listener goes on.
 func (u *ui) Failed(destination string, err error) {
+	if tunnel.Lost(err) {
+		return // told once for the connection, not for each of its tunnels
+	}
 	hint := hintFor(err)
 	if u.json != nil {
 		u.json.Error("tunnel failed", withHint(hint, "destination", destination, "err", err.Error())...)
@@ -155,9 +189,10 @@ func (u *ui) line(s string) { _, _ = io.WriteString(u.out, s+"\n") }
 
 // oneLine keeps what others sent us from drawing on the user's terminal.
 func oneLine(s string) string {
+	s = strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ") // errors.Join breaks lines
 	return strings.Map(func(r rune) rune {
 		switch {
-		case r == '\n' || r == '\t':
+		case r == '\t':
 			return ' '
 		case r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0:
 			return -1
@@ -191,14 +226,33 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// lockedWriter lets one line at a time through.
+// lockedWriter lets one line at a time through, and keeps a status line below
+// the others where there is one.
 type lockedWriter struct {
-	mu sync.Mutex
-	w  io.Writer
+	mu   sync.Mutex
+	w    io.Writer
+	last string // the status line that is on the screen
 }
+
+// eraseLine takes the cursor to the beginning of its line and clears it.
+const eraseLine = "\r\x1b[K"
 
 func (l *lockedWriter) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.last != "" {
+		_, _ = io.WriteString(l.w, eraseLine)
+		defer func() { _, _ = io.WriteString(l.w, l.last) }()
+	}
 	return l.w.Write(p)
+}
+
+// status replaces the status line; "" takes it away.
+func (l *lockedWriter) status(s string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.last != "" || s != "" {
+		_, _ = io.WriteString(l.w, eraseLine+s)
+	}
+	l.last = s
 }

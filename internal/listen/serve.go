@@ -48,23 +48,49 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { _ = ln.Close() })
 	defer stop()
 	defer func() { _ = ln.Close() }()
-
-	// Running tunnels outlive ctx, by the time of Grace.
-	running, reset := context.WithCancel(context.WithoutCancel(ctx))
-	defer reset()
+	running, done := s.outlive(ctx)
+	defer done()
 	var tunnels sync.WaitGroup
-
-	err := s.accept(ctx, ln, func(c net.Conn) {
-		tunnels.Go(func() { s.handle(ctx, running, c) }) // joined below
+	defer tunnels.Wait()
+	return s.accept(ctx, ln, func(c net.Conn) {
+		tunnels.Go(func() { s.handle(ctx, running, c) }) // joined by Wait
 	})
+}
 
+// Join serves one local end that is there already, such as a *Stdio, to its
+// end. It returns what cut the tunnel or kept it from opening, and nil when
+// both directions came to their end or ctx stopped it.
+func (s *Server) Join(ctx context.Context, local relay.Stream) error {
+	running, done := s.outlive(ctx)
+	defer done()
+	remote, err := s.Connect(ctx)
+	if err != nil {
+		_ = local.Close()
+		return unless(ctx, err)
+	}
+	return unless(ctx, s.relay(running, local, remote))
+}
+
+// outlive returns the context of running tunnels: it ends later than ctx, by
+// the time of Grace.
+func (s *Server) outlive(ctx context.Context) (running context.Context, done func()) {
 	grace := s.Grace
 	if grace == 0 {
 		grace = defaultGrace
 	}
-	last := time.AfterFunc(grace, reset)
-	defer last.Stop()
-	tunnels.Wait()
+	running, reset := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		last := time.AfterFunc(grace, reset)
+		context.AfterFunc(running, func() { last.Stop() })
+	})
+	return running, func() { stop(); reset() }
+}
+
+// unless drops an error of a time when all was to stop.
+func unless(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
 	return err
 }
 
@@ -106,13 +132,18 @@ func (s *Server) handle(ctx, running context.Context, local net.Conn) {
 		}
 		return
 	}
-	r := relay.Join(running, local.(relay.Stream), remote) // a *net.TCPConn or *net.UnixConn
+	err = s.relay(running, local.(relay.Stream), remote) // a *net.TCPConn or *net.UnixConn
+	if err != nil && ctx.Err() == nil && !isOwn(err, local) {
+		s.failed(err)
+	}
+}
+
+func (s *Server) relay(running context.Context, local, remote relay.Stream) error {
+	r := relay.Join(running, local, remote)
 	if s.Log != nil {
 		s.Log.Debug("local connection ended", "up", r.Up, "down", r.Down, "err", r.Err)
 	}
-	if r.Err != nil && running.Err() == nil && !isOwn(r.Err, local) {
-		s.failed(r.Err)
-	}
+	return r.Err
 }
 
 // isOwn reports whether an error comes from the local connection: a program

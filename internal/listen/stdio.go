@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -31,6 +32,8 @@ type Stdio struct {
 	close    sync.Once
 }
 
+var errClosedOutput = errors.New("standard output is closed")
+
 type chunk struct {
 	p   []byte
 	err error
@@ -40,7 +43,7 @@ type chunk struct {
 // It is an error if standard output was closed when the program started.
 func NewStdio(in io.Reader, out *os.File) (*Stdio, error) {
 	if wasClosed(out) {
-		return nil, &Error{Spec: "-", Err: fmt.Errorf("standard output is closed: %w", os.ErrClosed)}
+		return nil, &Error{Spec: "-", Err: errClosedOutput}
 	}
 	return &Stdio{in: in, out: out, chunks: make(chan chunk), gone: make(chan struct{})}, nil
 }

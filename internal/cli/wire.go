@@ -1,0 +1,188 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/netip"
+	"net/url"
+	"sync"
+	"sync/atomic"
+
+	"github.com/pomerium/pomerium-cli/internal/listen"
+	"github.com/pomerium/pomerium-cli/internal/login"
+	"github.com/pomerium/pomerium-cli/internal/relay"
+	"github.com/pomerium/pomerium-cli/internal/token"
+	"github.com/pomerium/pomerium-cli/proxy"
+	"github.com/pomerium/pomerium-cli/tunnel"
+)
+
+// parts are the parts of the program, plugged together as a plan says. They
+// are made when the first connection needs them: a start must cost nothing.
+type parts struct {
+	plan *plan
+	ui   *ui
+	own  ownListeners
+
+	store   login.Store                                 // nil: files where the existing client has them
+	browser func(ctx context.Context, url string) error // nil: as --browser-cmd says
+
+	selector func() (proxy.Selector, error)
+	mu       sync.Mutex
+	edges    map[string]*edgeParts
+}
+
+// edgeParts reach one edge.
+type edgeParts struct {
+	client *tunnel.Client
+	http   *proxy.Transport // for signing in
+}
+
+func newParts(p *plan, u *ui) *parts {
+	w := &parts{plan: p, ui: u, edges: make(map[string]*edgeParts)}
+	w.selector = sync.OnceValues(func() (proxy.Selector, error) { return p.selector(w.proxyConfig()) })
+	return w
+}
+
+// connector returns what opens a tunnel for one local connection.
+func (w *parts) connector(r route) func(context.Context) (relay.Stream, error) {
+	return func(ctx context.Context) (relay.Stream, error) {
+		e, err := w.edge(r.edge)
+		if err != nil {
+			return nil, err
+		}
+		defer w.ui.Waiting("opening " + r.destination)()
+		return e.client.Connect(ctx, r.destination)
+	}
+}
+
+// edge returns the parts for an edge: one client for all tunnels to it.
+func (w *parts) edge(server *url.URL) (*edgeParts, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if e := w.edges[server.String()]; e != nil {
+		return e, nil
+	}
+	s, err := w.selector()
+	if err != nil {
+		return nil, err
+	}
+	e := &edgeParts{http: &proxy.Transport{Selector: s, TLS: w.edgeTLS()}}
+	e.client = &tunnel.Client{
+		Edge:           server,
+		Dial:           proxy.Dial(s, server),
+		TLS:            w.edgeTLS(),
+		Tokens:         w.tokens(server, e.http),
+		Protocol:       w.plan.protocol,
+		MaxConnections: w.plan.maxConnections,
+		KeepAlive:      w.plan.keepAlive,
+		Timeout:        w.plan.connectTimeout,
+		Spare:          !listen.IsStdio(w.plan.routes[0].listen), // nobody comes after the first one
+		Log:            w.ui.log,
+	}
+	if w.plan.keepAlive == 0 {
+		e.client.KeepAlive = -1 // none
+	}
+	w.edges[server.String()] = e
+	return e, nil
+}
+
+// Close ends what is kept for later use.
+func (w *parts) Close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, e := range w.edges {
+		_ = e.client.Close()
+		e.http.CloseIdleConnections()
+	}
+}
+
+func (w *parts) proxyConfig() proxy.Config {
+	dial := proxy.Dialer{Timeout: w.plan.connectTimeout, Dial: w.own.guard((&net.Dialer{}).DialContext), Log: w.ui.log}
+	return proxy.Config{
+		Timeout: w.plan.connectTimeout,
+		TLS:     &tls.Config{RootCAs: w.plan.proxyCAs.pool(), MinVersion: tls.VersionTLS12},
+		Dial:    dial.DialContext,
+		Log:     w.ui.log,
+	}
+}
+
+func (w *parts) edgeTLS() *tls.Config {
+	c := &tls.Config{
+		RootCAs:            w.plan.edgeCAs.pool(),
+		InsecureSkipVerify: w.plan.insecure, // #nosec G402 -- the user said so, and was told
+		MinVersion:         tls.VersionTLS12,
+	}
+	if w.plan.clientPair != nil {
+		c.Certificates = []tls.Certificate{*w.plan.clientPair}
+	}
+	return c
+}
+
+// tokens says who is asking: a service account, or a person with a browser.
+func (w *parts) tokens(server *url.URL, way *proxy.Transport) tunnel.Tokens {
+	if w.plan.account != nil {
+		return w.plan.account
+	}
+	browser := w.browser
+	if browser == nil {
+		browser = login.Opener(w.plan.browserCmd)
+	}
+	return &login.SignIn{
+		Edge:    server,
+		HTTP:    way,
+		Store:   w.tokenStore(),
+		Key:     token.Key(server),
+		Notify:  w.ui.SignIn,
+		Browser: browser,
+		Log:     w.ui.log,
+	}
+}
+
+func (w *parts) tokenStore() login.Store {
+	if w.store != nil {
+		return w.store
+	}
+	dir, err := token.DefaultDir()
+	if err != nil {
+		w.ui.log.Warn("tokens are kept in memory only", "err", err)
+		return &token.Memory{}
+	}
+	return token.File{Dir: dir}
+}
+
+// ownListeners are the addresses where we listen ourselves. To dial one of them
+// would open a tunnel for the dialed connection, which would dial again, and so
+// on without end.
+type ownListeners struct {
+	addrs atomic.Pointer[[]netip.AddrPort]
+}
+
+// errLoop says that we would have dialed ourselves.
+var errLoop = errors.New("this address is our own listener: the way out would lead back here")
+
+func (o *ownListeners) set(listeners []net.Listener) {
+	var addrs []netip.AddrPort
+	for _, ln := range listeners {
+		if a, ok := ln.Addr().(*net.TCPAddr); ok {
+			addrs = append(addrs, a.AddrPort())
+		}
+	}
+	o.addrs.Store(&addrs)
+}
+
+// guard refuses to dial our own listeners; dial gets IP addresses.
+func (o *ownListeners) guard(dial proxy.DialFunc) proxy.DialFunc {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		to, err := netip.ParseAddrPort(addr)
+		if own := o.addrs.Load(); err == nil && own != nil {
+			for _, at := range *own {
+				if at.Port() == to.Port() && answers(at.Addr(), to.Addr()) {
+					return nil, errLoop
+				}
+			}
+		}
+		return dial(ctx, network, addr)
+	}
+}
