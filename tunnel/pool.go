@@ -84,8 +84,8 @@ func newPool(c *Client) *pool {
 	return p
 }
 
-// connect sends CONNECT on a connection that takes it. What the edge has not
-// acted on is sent again elsewhere.
+// connect sends CONNECT on a connection that takes it, and returns the stream or
+// the refusal. What the edge has not acted on is sent again elsewhere.
 func (p *pool) connect(ctx context.Context, destination string, h http.Header) (stream, *h2connect.Response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -98,10 +98,11 @@ func (p *pool) connect(ctx context.Context, destination string, h http.Header) (
 		s, resp, err := p.ask(ctx, got, destination, h)
 		limit.Stop()
 		if err == nil {
-			if s != nil {
-				p.warm()
+			if s == nil {
+				return nil, resp, nil
 			}
-			return s, resp, nil
+			p.warm()
+			return s, nil, nil
 		}
 		p.release(got)
 		if n < tries && ctx.Err() == nil && p.again(got, err) {
