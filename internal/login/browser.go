@@ -6,7 +6,6 @@ import (
 	"io"
 	"os/exec"
 	"strings"
-	"sync"
 
 	"github.com/cli/browser"
 )
@@ -20,7 +19,9 @@ import (
 // latter case the command runs on: it may be the browser itself.
 func Opener(command string) func(ctx context.Context, url string) error {
 	fields := strings.Fields(command)
-	quiet()
+	if len(fields) == 0 {
+		browser.Stdout, browser.Stderr = io.Discard, io.Discard
+	}
 	return func(ctx context.Context, url string) error {
 		done := make(chan error, 1)
 		// Ends with the browser, which is the person's to end; nobody joins it.
@@ -33,10 +34,6 @@ func Opener(command string) func(ctx context.Context, url string) error {
 		}
 	}
 }
-
-// quiet keeps the browser's own words off our standard output and error, to
-// which the library would let them go.
-var quiet = sync.OnceFunc(func() { browser.Stdout, browser.Stderr = io.Discard, io.Discard })
 
 func open(fields []string, url string) error {
 	if len(fields) == 0 {

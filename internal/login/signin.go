@@ -35,8 +35,8 @@ type Store interface {
 type SignIn struct {
 	Edge *url.URL          // required; http or https, host and port
 	HTTP http.RoundTripper // required: the way to the edge
-	// Store and Key say where the token is kept between runs. A nil Store keeps
-	// it in memory only.
+	// Store and Key say where the token is kept between runs, and under which
+	// name: token.Key(Edge). A nil Store keeps it in memory only.
 	Store Store
 	Key   string
 	// Notify is told each sign-in URL before the browser is: the first, and
@@ -60,6 +60,7 @@ type SignIn struct {
 	flight  *flight             // the sign-in under way
 	failure error               // how the last one failed
 	failed  time.Time           // and when
+	warned  string              // what was last said about a store that cannot be read
 }
 
 // flight is one sign-in, and those who wait for it.
@@ -117,7 +118,8 @@ func (s *SignIn) current() string {
 		return s.token
 	}
 	token, err := s.Store.Load(s.Key)
-	if err != nil {
+	if err != nil && err.Error() != s.warned { // not once for each connection
+		s.warned = err.Error()
 		s.log().Warn("cannot read the kept token", "edge", edge.Host(s.Edge), "err", err)
 	}
 	if _, bad := s.refused[token]; bad {
