@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"time"
 )
 
 // Order is the first line that a client sends to the target, and says what the target is to do: send bytes and
@@ -37,9 +38,12 @@ func ServeEcho(ln net.Listener) {
 	serve(ln, func(c *net.TCPConn) { io.Copy(c, c) })
 }
 
-// ServeWeb answers every request with the method and the path.
+// ServeWeb answers every request with the method and the path; /late after a pause.
 func ServeWeb(ln net.Listener) {
 	http.Serve(ln, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/late" {
+			time.Sleep(100 * time.Millisecond)
+		}
 		fmt.Fprintf(w, "%s %s\n", r.Method, r.URL.Path)
 	}))
 }

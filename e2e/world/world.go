@@ -109,6 +109,7 @@ const (
 	Postgres = "db.test:5432"
 	Redis    = "redis.test:6379"
 	SSH      = "ssh.test:22"
+	Bench    = "bench.test:9100" // for the benchmark's own target
 
 	echoAddr     = "127.0.0.1:7"
 	targetAddr   = "127.0.0.1:9000"
@@ -116,6 +117,8 @@ const (
 	postgresAddr = "127.0.0.1:5432"
 	redisAddr    = "127.0.0.1:6379"
 	sshAddr      = "127.0.0.1:22"
+
+	BenchAddr = edgeAddr + ":9100" // where that target is: forward proxies reach it as well, without the edge
 )
 
 var routes = []Route{
@@ -127,6 +130,7 @@ var routes = []Route{
 	{Name: Postgres, Address: postgresAddr},
 	{Name: Redis, Address: redisAddr},
 	{Name: SSH, Address: sshAddr},
+	{Name: Bench, Address: BenchAddr},
 }
 
 // AllStrays counts what the user's host sent past the forward proxies, as the proxies' host and as the edge saw it.

@@ -1,0 +1,48 @@
+# Everything that is done to this project by hand or by CI. `make test` is the one to know.
+
+GO ?= go
+# Systems that the program is built for, besides this one.
+CROSS := windows/amd64 windows/arm64 darwin/amd64 darwin/arm64 linux/arm64
+
+.PHONY: build test check unit e2e cross bench lint man fuzz clean
+
+build: ## the program, into bin/
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/pomerium-cli ./cmd/pomerium-cli
+
+test: check unit cross e2e ## all of it
+
+check:
+	$(GO) vet ./...
+	$(GO) -C e2e vet ./...
+	@files=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); test -z "$$files" || { echo "not gofmt'd:" $$files; exit 1; }
+
+unit: ## with Go alone
+	$(GO) test -race ./...
+
+e2e: ## with real parts: needs root on Debian; elsewhere it says what it leaves out
+	$(GO) -C e2e test -count=1 -p 1 -timeout 15m ./...
+
+cross: ## compiles for the other systems, tests too
+	@for target in $(CROSS); do \
+		echo "GOOS=$${target%/*} GOARCH=$${target#*/} go vet ./..."; \
+		GOOS=$${target%/*} GOARCH=$${target#*/} $(GO) vet ./... || exit 1; \
+	done
+
+bench: build ## compares bin/pomerium-cli with others; prints the table of docs/PERFORMANCE.md
+	$(GO) -C e2e run ./bench
+
+lint:
+	$(GO) tool -modfile=tools/golangci-lint/go.mod golangci-lint run
+
+man: ## man pages, into man/
+	$(GO) -C tools/man run . ../../man
+
+fuzz: ## every fuzz target for a few seconds
+	@for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime 10s $$package || exit 1; \
+		done; \
+	done
+
+clean:
+	rm -rf bin man
