@@ -21,6 +21,10 @@ const urlLife = 5 * time.Minute
 // after the others' has failed, and must not start another.
 const failureHold = 3 * time.Second
 
+// freshHold is how long a token from a sign-in is too fresh to be replaced by
+// another one.
+const freshHold = time.Minute
+
 // Store keeps a token under a name for the next run. Load returns "" without an
 // error where there is none; Delete drops the token only if it still is the
 // given one.
@@ -57,6 +61,8 @@ type SignIn struct {
 	mu      sync.Mutex
 	token   string              // the newest that we know; "" if not looked for yet
 	refused map[string]struct{} // tokens that the edge refused in this run
+	fresh   string              // the token of the last sign-in
+	signed  time.Time           // when that was completed
 	flight  *flight             // the sign-in under way
 	failure error               // how the last one failed
 	failed  time.Time           // and when
@@ -86,12 +92,18 @@ func (s *SignIn) Current(context.Context) (string, error) {
 // passed to Renew again. Otherwise a person has to sign in.
 //
 // All callers wait for the same sign-in; it ends when the last of them gives
-// up, and where it fails, all of them fail with the same *Error.
+// up, and where it fails, all of them fail with the same *Error. A token that
+// is refused right after the sign-in it came from is kept, because it may do
+// for other routes, and the error is one around ErrFreshRefused.
 func (s *SignIn) Renew(ctx context.Context, rejected string) (string, error) {
 	if ctx.Err() != nil {
 		return "", s.error(context.Cause(ctx))
 	}
 	s.mu.Lock()
+	if rejected != "" && rejected == s.fresh && time.Since(s.signed) < freshHold {
+		defer s.mu.Unlock()
+		return "", s.error(ErrFreshRefused)
+	}
 	s.refuse(rejected)
 	if token := s.current(); token != "" {
 		s.mu.Unlock()
@@ -194,6 +206,7 @@ func (s *SignIn) fly(ctx context.Context, f *flight) {
 	switch {
 	case err == nil:
 		s.token, s.failure = token, nil
+		s.fresh, s.signed = token, time.Now()
 		delete(s.refused, token)
 	case ctx.Err() == nil: // it was not given up by all who waited
 		err = s.error(err)

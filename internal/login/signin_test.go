@@ -266,24 +266,58 @@ func TestRenewTakesANewerToken(t *testing.T) {
 // The edge's refusal drops the token and a sign-in replaces it, even where the
 // store goes on offering it.
 func TestRenewReplacesARefusedToken(t *testing.T) {
-	p := newPerson()
-	s := newSignIn(t, new(fakeEdge), p)
-	stuck := &stuckStore{token: "stale"}
-	s.Store = stuck
-	if got, _ := s.Current(t.Context()); got != "stale" {
-		t.Fatalf("got %q", got)
-	}
-	done := renew(t.Context(), s, "stale")
-	visitor(net.Dial).get(t, callbackOf(<-p.told), canary)
-	(<-done).want(t, canary)
+	synctest.Test(t, func(t *testing.T) {
+		p := newPerson()
+		s := newSignIn(t, new(fakeEdge), p)
+		stuck := &stuckStore{token: "stale"}
+		s.Store = stuck
+		if got, _ := s.Current(t.Context()); got != "stale" {
+			t.Fatalf("got %q", got)
+		}
+		signIn := func(rejected, token string) {
+			ln := newPipes()
+			s.Listen = ln.listen
+			done := renew(t.Context(), s, rejected)
+			visitor(ln.dial).get(t, callbackOf(<-p.told), token)
+			(<-done).want(t, token)
+		}
+		signIn("stale", canary)
+		time.Sleep(time.Hour)
+		signIn(canary, "third") // must not lead back to the stale one
+		if stuck.deletes != 2 {
+			t.Errorf("%d deletes", stuck.deletes)
+		}
+	})
+}
 
-	done = renew(t.Context(), s, canary) // must not lead back to the stale one
-	<-p.opened
-	visitor(net.Dial).get(t, callbackOf(<-p.told), "third")
-	(<-done).want(t, "third")
-	if stuck.deletes != 2 {
-		t.Errorf("%d deletes", stuck.deletes)
-	}
+// A token that is refused as soon as it is there is not the sign-in's fault:
+// no window opens again, and the token stays for the routes it is good for.
+func TestFreshTokenRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPerson()
+		s := newSignIn(t, new(fakeEdge), p)
+		signIn := func(rejected, token string) {
+			ln := newPipes()
+			s.Listen = ln.listen
+			done := renew(t.Context(), s, rejected)
+			visitor(ln.dial).get(t, callbackOf(<-p.told), token)
+			(<-done).want(t, token)
+		}
+		signIn("", canary)
+		for range 10 {
+			r := <-renew(t.Context(), s, canary)
+			r.wantError(t, "signing in to edge.test: the edge refuses the token of the sign-in just completed")
+			if !errors.Is(r.err, login.ErrFreshRefused) {
+				t.Error(r.err)
+			}
+			(<-renew(t.Context(), s, "older")).want(t, canary) // a tunnel that was slow to be refused
+		}
+		if kept, _ := s.Store.Load(key); kept != canary || len(p.opened) != 1 {
+			t.Errorf("kept %q, %d browsers", kept, len(p.opened))
+		}
+		time.Sleep(time.Minute)
+		signIn(canary, "next")
+	})
 }
 
 // stuckStore is a read-only home with an old token in it.
