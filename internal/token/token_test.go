@@ -4,7 +4,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -119,26 +118,6 @@ func TestEdgeCase42_DeleteAgainstSave(t *testing.T) {
 	}
 	if files := list(t, f.Dir); len(files) != 1 {
 		t.Errorf("left behind: %v", files)
-	}
-}
-
-func TestFileModes(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		return // modes say nothing there; the directory's access list is inherited from the profile
-	}
-	dir := filepath.Join(t.TempDir(), "pomerium-cli", "jwts")
-	f := token.File{Dir: dir}
-	must(t, f.Save(key, "abc"))
-	for _, path := range []string{dir, filepath.Dir(dir)} {
-		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o700 {
-			t.Errorf("%s: %v, %v", path, info.Mode(), err)
-		}
-	}
-	path := filepath.Join(dir, list(t, dir)[0])
-	must(t, os.Chmod(path, 0o644))
-	must(t, f.Save(key, "def"))
-	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("%s: %v, %v", path, info.Mode(), err)
 	}
 }
 
