@@ -21,6 +21,11 @@ func (s *h2Stream) Read(p []byte) (int, error) {
 	return n, s.noted(err)
 }
 
+// Deliver implements the relay's way to copy downward without a goroutine.
+func (s *h2Stream) Deliver(w io.Writer, done func(n int64, err error)) {
+	s.Stream.Deliver(w, func(n int64, err error) { done(n, s.noted(err)) })
+}
+
 // WriteTo implements io.WriterTo.
 func (s *h2Stream) WriteTo(w io.Writer) (int64, error) {
 	n, err := s.Stream.WriteTo(w)

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/pomerium/pomerium-cli/internal/edge"
 	"github.com/pomerium/pomerium-cli/internal/sock"
 )
 
@@ -33,7 +34,7 @@ type linker struct {
 func newLinker(c *Client) *linker {
 	l := &linker{
 		addr:     address(c.Edge),
-		name:     c.Edge.Host,
+		name:     edge.Host(c.Edge),
 		timeout:  c.timeout(),
 		dial:     c.Dial,
 		debug:    c.debug,

@@ -175,12 +175,14 @@ func (c *Conn) Open(ctx context.Context, authority string, header http.Header) (
 		s.Close()
 		return nil, nil, err
 	}
-	if s.answer.Status/100 == 2 {
-		return s, &s.answer, nil
+	answer := s.answer
+	s.answer.Header = nil // an idle tunnel keeps little
+	if answer.Status/100 == 2 {
+		return s, &answer, nil
 	}
-	s.answer.Body = s.refusal(ctx)
+	answer.Body = s.refusal(ctx)
 	s.Close()
-	return nil, &s.answer, nil
+	return nil, &answer, nil
 }
 
 // request writes the HEADERS of a CONNECT: stream ids must go out in order, so

@@ -48,9 +48,11 @@ type Stream struct {
 	isGone     bool
 	queue      queue
 	sink       *sock.Sink
-	writing    bool // WriteTo writes what it took from the queue
-	pending    int  // received, and not yet with the local end
-	uncredited int  // received, and its window not yet given back
+	writing    bool                     // a goroutine drains the queue
+	sinkErr    error                    // the local end takes no more
+	delivered  func(n int64, err error) // told once, when sink has everything
+	pending    int                      // received, and not yet with the local end
+	uncredited int                      // received, and its window not yet given back
 	down       int64
 	ended      bool // END_STREAM received
 	sentEnd    bool
@@ -203,11 +205,9 @@ func (s *Stream) Close() error {
 	}
 	s.closed = true
 	over := s.isGone || s.ended && s.sentEnd
-	dropped := s.queue.size
-	s.queue.drop()
-	s.pending -= dropped
+	s.dropLocked()
+	s.drainLocked()
 	s.mu.Unlock()
-	s.c.cfg.Limit.change(s, -dropped)
 	if !over {
 		s.cancel()
 	}
@@ -251,9 +251,9 @@ func (s *Stream) fail(err error) {
 	if s.err == nil && !s.ended {
 		s.err = err
 	}
+	s.drainLocked()
 	s.mu.Unlock()
 	s.seal()
-	s.wakeReader()
 }
 
 // failure says why the stream can carry no more.
@@ -290,6 +290,8 @@ func (s *Stream) Read(p []byte) (int, error) {
 // endLocked returns what ends the reading side once the queue is empty.
 func (s *Stream) endLocked() error {
 	switch {
+	case s.sinkErr != nil:
+		return s.sinkErr
 	case s.closed:
 		return net.ErrClosed
 	case s.ended:
@@ -298,44 +300,80 @@ func (s *Stream) endLocked() error {
 	return s.err
 }
 
-// WriteTo writes what arrives to w until the stream ends, and returns how much
-// that was. While w keeps up, the read loop of the connection writes to it
-// directly; WriteTo takes over what w does not accept at once. At the peer's
-// END_STREAM the error is nil.
-func (s *Stream) WriteTo(w io.Writer) (int64, error) {
+// Deliver has everything that arrives written to w, and returns at once. When
+// the stream has ended and w has it all, or w fails, done is called on a
+// goroutine of its own with the number of bytes written: at the peer's
+// END_STREAM with a nil error. While w keeps up, the read loop of the
+// connection writes to it, and no goroutine waits here.
+func (s *Stream) Deliver(w io.Writer, done func(n int64, err error)) {
+	sink := sock.NewSink(w)
 	s.mu.Lock()
-	s.sink = sock.NewSink(w)
-	for {
-		if s.queue.size > 0 {
-			bufs, pieces, size := s.queue.take(drainPiece)
-			s.writing = true
-			s.mu.Unlock()
-			n, err := s.sink.Write(pieces)
-			for _, b := range bufs {
-				b.Free()
-			}
-			s.mu.Lock()
-			s.writing = false
-			s.down += n
-			s.drained(size) // unlocks
-			s.mu.Lock()
-			if err != nil {
-				defer s.mu.Unlock()
-				return s.down, err
-			}
-			continue
-		}
+	defer s.mu.Unlock()
+	s.sink, s.delivered = sink, done
+	s.drainLocked()
+}
+
+// WriteTo implements io.WriterTo: it is Deliver, and waits.
+func (s *Stream) WriteTo(w io.Writer) (n int64, err error) {
+	over := make(chan struct{})
+	s.Deliver(w, func(k int64, e error) {
+		n, err = k, e
+		close(over)
+	})
+	<-over
+	return n, err
+}
+
+// drainLocked starts a goroutine that writes what w did not take at once, if
+// something is there, and otherwise looks whether delivery is over.
+func (s *Stream) drainLocked() {
+	switch {
+	case s.sink == nil:
+		s.wakeReader()
+	case s.writing:
+	case s.queue.size > 0:
+		s.writing = true
+		go s.drain() // ends with the queue; whoever called Deliver waits for done
+	case s.delivered != nil:
 		if err := s.endLocked(); err != nil {
-			defer s.mu.Unlock()
 			if err == io.EOF {
 				err = nil
 			}
-			return s.down, err
+			go s.delivered(s.down, err) // the end of the delivery: who called Deliver waits for it
+			s.delivered = nil
 		}
-		s.mu.Unlock()
-		<-s.canRead
-		s.mu.Lock()
 	}
+}
+
+func (s *Stream) drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.queue.size > 0 {
+		bufs, pieces, size := s.queue.take(drainPiece)
+		s.mu.Unlock()
+		n, err := s.sink.Write(pieces)
+		for _, b := range bufs {
+			b.Free()
+		}
+		s.mu.Lock()
+		s.down += n
+		s.drained(size) // unlocks
+		s.mu.Lock()
+		if err != nil {
+			s.sinkErr = err
+			s.dropLocked()
+		}
+	}
+	s.writing = false
+	s.drainLocked()
+}
+
+// dropLocked throws away what is queued.
+func (s *Stream) dropLocked() {
+	dropped := s.queue.size
+	s.queue.drop()
+	s.pending -= dropped
+	s.c.cfg.Limit.change(s, -dropped)
 }
 
 // drained notes that the local end took n bytes of the queue, and unlocks s.mu.
@@ -355,12 +393,12 @@ func (s *Stream) drained(n int) {
 // that takes at once, and queues the rest.
 func (s *Stream) receive(pieces [][]byte, total int) {
 	s.mu.Lock()
-	if s.closed || s.err != nil {
+	if s.closed || s.err != nil || s.sinkErr != nil {
 		s.mu.Unlock()
 		return
 	}
 	taken := 0
-	if s.sink != nil && s.queue.size == 0 && !s.writing {
+	if s.sink != nil && !s.writing {
 		taken = s.sink.Try(pieces)
 		s.down += int64(taken)
 	}
@@ -368,7 +406,7 @@ func (s *Stream) receive(pieces [][]byte, total int) {
 	if rest > 0 {
 		s.queue.add(pieces, taken, total)
 		s.pending += rest
-		s.wakeReader()
+		s.drainLocked()
 	}
 	s.uncredited += total + s.overhead
 	s.overhead = 0
@@ -423,11 +461,9 @@ func (s *Stream) behind() bool {
 func (s *Stream) overflow() {
 	s.fail(&Error{Op: "stream", Err: ErrQueueLimit, Cut: true})
 	s.mu.Lock()
-	dropped := s.queue.size
-	s.queue.drop()
-	s.pending -= dropped
+	s.dropLocked()
+	s.drainLocked()
 	s.mu.Unlock()
-	s.c.cfg.Limit.change(s, -dropped)
 	s.cancel()
 	s.c.remove(s)
 }
@@ -448,8 +484,8 @@ func (s *Stream) endReceived() {
 	s.mu.Lock()
 	s.ended = true
 	over := s.sentEnd
+	s.drainLocked()
 	s.mu.Unlock()
-	s.wakeReader()
 	if over {
 		s.finish()
 	}

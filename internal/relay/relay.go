@@ -21,8 +21,8 @@ import (
 // that its peer notices; a net.Conn is reset with sock.Reset; anything else is
 // closed.
 //
-// A tunnel may do more: Send(b) with Headroom() saves a copy upward,
-// WriteTo saves one downward, and Done() tells that it takes no more bytes.
+// A tunnel may do more: Send(b) with Headroom() saves a copy upward, Deliver
+// or WriteTo one downward, and Done() tells that it takes no more bytes.
 type Stream interface {
 	io.Reader
 	io.Writer
@@ -46,35 +46,38 @@ const settle = 5 * time.Minute
 // both ends. It closes both and leaves no goroutine behind, except the one that
 // a local end may need for reading what cannot be interrupted.
 func Join(ctx context.Context, local, remote Stream) Result {
-	r := &joint{local: local, remote: remote, upDone: make(chan struct{})}
+	r := &joint{local: local, remote: remote, upDone: make(chan struct{}), downDone: make(chan struct{})}
 	stop := context.AfterFunc(ctx, r.cut)
-	go r.up() // joined below, by upDone
-	err := r.down()
+	r.down(func(n int64, err error) {
+		r.res.Down, r.downErr = n, err
+		if err == nil {
+			r.finish()
+		} else {
+			r.cut()
+		}
+		close(r.downDone)
+	})
+	r.up()
+	<-r.downDone
 	stopped := !stop()
+	remote.Close()
+	local.Close()
 	switch {
 	case stopped:
 		r.res.Err = context.Cause(ctx)
-		r.cut()
-	case err != nil:
-		r.res.Err = err
-		r.cut()
+	case r.upErr != nil:
+		r.res.Err = r.upErr // it came first: the other is only what it led to
 	default:
-		r.finish(ctx)
-	}
-	<-r.upDone
-	r.remote.Close()
-	r.local.Close()
-	if r.upErr != nil && !stopped {
-		r.res.Err = r.upErr // it came first: the error below is only what it led to
+		r.res.Err = r.downErr
 	}
 	return r.res
 }
 
 type joint struct {
-	local, remote Stream
-	res           Result
-	upErr         error // a read error of the local end
-	upDone        chan struct{}
+	local, remote    Stream
+	res              Result
+	upErr, downErr   error
+	upDone, downDone chan struct{}
 }
 
 // cut resets both ends, and so ends both directions.
@@ -136,36 +139,44 @@ func sender(s Stream) (send func([]byte) error, headroom int) {
 	}, 0
 }
 
-// down copies from the tunnel to the local end.
-func (r *joint) down() (err error) {
-	if w, ok := r.remote.(io.WriterTo); ok {
-		r.res.Down, err = w.WriteTo(r.local)
-		return err
+// down copies from the tunnel to the local end, and calls done when that is
+// over.
+func (r *joint) down(done func(n int64, err error)) {
+	switch remote := r.remote.(type) {
+	case interface {
+		Deliver(w io.Writer, done func(n int64, err error))
+	}:
+		remote.Deliver(r.local, done)
+	case io.WriterTo:
+		go func() { done(remote.WriteTo(r.local)) }() // Join waits for downDone
+	default:
+		go func() { done(copyTo(r.local, remote)) }() // likewise
 	}
-	src := sock.NewSource(r.remote)
+}
+
+func copyTo(w io.Writer, r io.Reader) (n int64, err error) {
+	src := sock.NewSource(r)
 	defer src.Release()
 	for {
 		b, err := src.Next(0)
 		if errors.Is(err, io.EOF) {
-			return nil
+			return n, nil
 		}
 		if err != nil {
-			return err
+			return n, err
 		}
-		if _, err := r.local.Write(b); err != nil {
-			return err
+		k, err := w.Write(b)
+		if n += int64(k); err != nil {
+			return n, err
 		}
-		r.res.Down += int64(len(b))
 	}
 }
 
 // finish passes the tunnel's end on. If the tunnel takes no more bytes either,
 // the local end is closed once it has accepted everything; otherwise it decides
 // when to stop.
-func (r *joint) finish(ctx context.Context) {
+func (r *joint) finish() {
 	r.local.CloseWrite()
-	stop := context.AfterFunc(ctx, r.cut)
-	defer stop()
 	var gone <-chan struct{}
 	if d, ok := r.remote.(interface{ Done() <-chan struct{} }); ok {
 		gone = d.Done()
