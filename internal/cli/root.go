@@ -154,3 +154,12 @@ func cause(err error) error {
 	}
 	return err
 }
+
+// Commands returns the tree of commands, for the generator of manual pages. It
+// is not for running: see Main.
+func Commands() *cobra.Command {
+	p := &program{Process: Process{Stderr: io.Discard, Getenv: func(string) string { return "" }}}
+	root := p.root()
+	root.DisableAutoGenTag = true
+	return root
+}

@@ -2,9 +2,7 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"net"
-	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -66,7 +64,8 @@ func (p *program) runTCP(ctx context.Context, plan *plan) error {
 		return err
 	}
 	parts.own.set(listeners)
-	return p.serveAll(ctx, parts, listeners)
+	several := len(listeners) > 1
+	return parts.serve(ctx, listeners, func(addr net.Addr, r route) { p.announce(addr, r.destination, several) })
 }
 
 // runStdio serves standard input and output, which carry tunnel bytes alone.
@@ -93,25 +92,6 @@ func openAll(routes []route) ([]net.Listener, error) {
 		listeners = append(listeners, ln)
 	}
 	return listeners, nil
-}
-
-// serveAll serves each listener until ctx ends.
-func (p *program) serveAll(ctx context.Context, parts *parts, listeners []net.Listener) error {
-	routes := parts.plan.routes
-	var serving sync.WaitGroup
-	errs := make([]error, len(listeners))
-	for i, ln := range listeners {
-		r := routes[i]
-		server := &listen.Server{
-			Connect: parts.connector(r),
-			Failed:  func(err error) { p.ui().Failed(r.destination, err) },
-			Log:     p.ui().log,
-		}
-		serving.Go(func() { errs[i] = server.Serve(ctx, ln) }) // joined below
-		p.announce(ln.Addr(), r.destination, len(listeners) > 1)
-	}
-	serving.Wait()
-	return errors.Join(errs...)
 }
 
 // announce tells where to connect, and warns where others can as well.

@@ -48,10 +48,24 @@ func newUI(w io.Writer, asJSON bool, level slog.Level, getenv func(string) strin
 	}
 	u.live = isTerminal(w) && getenv("TERM") != "dumb"
 	u.paint = painter(u.live && getenv("NO_COLOR") == "")
-	u.log = slog.New(tint.NewHandler(u.out, &tint.Options{
-		Level: level, TimeFormat: "15:04:05.000", NoColor: !bool(u.paint),
-	}))
+	options := &tint.Options{Level: level, TimeFormat: "15:04:05.000", NoColor: !bool(u.paint)}
+	if level >= slog.LevelInfo {
+		options.ReplaceAttr = plain
+	}
+	u.log = slog.New(tint.NewHandler(u.out, options))
 	return u
+}
+
+// plain leaves the time and the everyday level out of records: they are for
+// those who look for a fault.
+func plain(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) > 0 {
+		return a
+	}
+	if a.Key == slog.TimeKey || a.Key == slog.LevelKey && a.Value.Any() == slog.LevelInfo {
+		return slog.Attr{}
+	}
+	return a
 }
 
 // checkLogging refuses what --log-format, --log-level and LOG_LEVEL do not take.

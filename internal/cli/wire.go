@@ -27,6 +27,7 @@ type parts struct {
 
 	store   login.Store                                 // nil: files where the existing client has them
 	browser func(ctx context.Context, url string) error // nil: as --browser-cmd says
+	notify  func(url string)                            // nil: print it
 
 	selector func() (proxy.Selector, error)
 	mu       sync.Mutex
@@ -88,6 +89,24 @@ func (w *parts) edge(server *url.URL) (*edgeParts, error) {
 	return e, nil
 }
 
+// serve serves each listener until ctx ends; opened is told of each.
+func (w *parts) serve(ctx context.Context, listeners []net.Listener, opened func(net.Addr, route)) error {
+	var serving sync.WaitGroup
+	errs := make([]error, len(listeners))
+	for i, ln := range listeners {
+		r := w.plan.routes[i]
+		server := &listen.Server{
+			Connect: w.connector(r),
+			Failed:  func(err error) { w.ui.Failed(r.destination, err) },
+			Log:     w.ui.log,
+		}
+		serving.Go(func() { errs[i] = server.Serve(ctx, ln) }) // joined below
+		opened(ln.Addr(), r)
+	}
+	serving.Wait()
+	return errors.Join(errs...)
+}
+
 // Close ends what is kept for later use.
 func (w *parts) Close() {
 	w.mu.Lock()
@@ -129,12 +148,16 @@ func (w *parts) tokens(server *url.URL, way *proxy.Transport) tunnel.Tokens {
 	if browser == nil {
 		browser = login.Opener(w.plan.browserCmd)
 	}
+	notify := w.notify
+	if notify == nil {
+		notify = w.ui.SignIn
+	}
 	return &login.SignIn{
 		Edge:    server,
 		HTTP:    way,
 		Store:   w.tokenStore(),
 		Key:     token.Key(server),
-		Notify:  w.ui.SignIn,
+		Notify:  notify,
 		Browser: browser,
 		Log:     w.ui.log,
 	}

@@ -1,0 +1,19 @@
+package cli
+
+// The tables that the tests go through.
+var (
+	HintFor  = hintFor
+	ExitCode = exitCode
+	ErrLoop  = errLoop
+)
+
+// Hints returns the rows of the table of hints.
+func Hints() []func(error) string { return hints }
+
+// UsageError makes the error of a wrong command line.
+func UsageError(command string, err error) error { return &usageError{command: command, err: err} }
+
+// UnknownCommand makes the error of a word that is no command.
+func UnknownCommand(name string, similar ...string) error {
+	return &unknownCommand{name: name, similar: similar}
+}

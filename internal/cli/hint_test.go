@@ -1,0 +1,138 @@
+package cli_test
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/pomerium/pomerium-cli/internal/cli"
+	"github.com/pomerium/pomerium-cli/internal/edge"
+	"github.com/pomerium/pomerium-cli/internal/listen"
+	"github.com/pomerium/pomerium-cli/internal/login"
+	"github.com/pomerium/pomerium-cli/proxy"
+	"github.com/pomerium/pomerium-cli/tunnel"
+)
+
+const hop = "http://proxy.internal:3128"
+
+func proxyErr(op string, change func(*proxy.Error)) error {
+	e := &proxy.Error{Hop: hop, Source: "--forward-proxy", Op: op, Target: "edge.example.com:443", Err: errors.New("x")}
+	if change != nil {
+		change(e)
+	}
+	return fmt.Errorf("wrapped: %w", e)
+}
+
+func answer(status int, author edge.Author, reason string) error {
+	return &edge.AnswerError{Edge: "pomerium.example.com", Destination: "db.internal:5432", Status: status, Author: author, Reason: reason, RequestID: "id-1"}
+}
+
+// troubles has a row for each remedy: what went wrong, what is said, and the
+// code that the program exits with.
+var troubles = []struct {
+	err  error
+	want string
+	exit int
+}{
+	{cli.UnknownCommand("tpc", "tcp"), "did you mean pomerium-cli tcp?", 2},
+	{cli.UnknownCommand("xyz"), "pomerium-cli help", 2},
+	{&cli.Refusal{What: "command x", Reason: "not yet", Instead: "use pomerium-cli tcp"}, "use pomerium-cli tcp", 2},
+	{&proxy.SettingError{Source: "--forward-proxy", Err: errors.New("x")}, "write --forward-proxy http://", 2},
+	{&proxy.SettingError{Source: "HTTPS_PROXY", Err: errors.New("x")}, "correct HTTPS_PROXY", 2},
+	{cli.UsageError("pomerium-cli tcp", errors.New("x")), "pomerium-cli tcp --help", 2},
+
+	{&listen.Error{Spec: "127.0.0.1:1", Reason: listen.InUse}, "choose another with --listen", 1},
+	{&listen.Error{Spec: "127.0.0.1:1", Reason: listen.Forbidden}, "from 1024 with --listen", 1},
+	{&listen.Error{Spec: "192.0.2.1:1", Reason: listen.NotOurs}, "--listen 127.0.0.1:5432 is for", 1},
+	{&listen.Error{Spec: "unix:/x", Reason: listen.NotASocket}, "--listen unix:/path", 1},
+	{&listen.Error{Spec: "-", Err: errors.New("x")}, ">/dev/null", 1},
+	{&listen.OutputError{Err: syscall.EPIPE}, "the output of --listen -", 1},
+
+	{proxyErr(proxy.OpAuth, func(e *proxy.Error) { e.Status, e.Schemes = 407, []string{"Basic"} }), "in --forward-proxy: http://user:password@proxy.internal:3128", 3},
+	{proxyErr(proxy.OpAuth, func(e *proxy.Error) { e.Source = "HTTPS_PROXY" }), "in HTTPS_PROXY: http://user:password@", 3},
+	{proxyErr(proxy.OpAuth, func(e *proxy.Error) { e.Schemes = []string{"Negotiate", "NTLM"} }), "knows Basic only", 3},
+	{proxyErr(proxy.OpAuth, func(e *proxy.Error) { e.Err = proxy.ErrRejected }), "check user and password in --forward-proxy", 3},
+	{proxyErr(proxy.OpTLS, func(e *proxy.Error) { e.Err = x509.UnknownAuthorityError{} }), "--forward-proxy-ca-path", 3},
+	{proxyErr(proxy.OpTLS, func(e *proxy.Error) { e.Err = x509.HostnameError{Certificate: &x509.Certificate{}} }), "in the certificate in --forward-proxy", 3},
+	{proxyErr(proxy.OpTLS, func(e *proxy.Error) { e.Err = &proxy.WrongProtocol{Want: "TLS", Got: "HTTP"} }), "try http://", 3},
+	{proxyErr(proxy.OpTLS, nil), "check that the proxy speaks TLS", 3},
+	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Err = &proxy.WrongProtocol{Want: "HTTP", Got: "SOCKS"} }), "try socks5://", 3},
+	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Err = &proxy.WrongProtocol{Want: "SOCKS5", Got: "HTTP"} }), "try http://", 3},
+	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Err = &proxy.WrongProtocol{Want: "HTTP", Got: "TLS"} }), "try https://", 3},
+	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Err = &proxy.WrongProtocol{Want: "HTTP", Got: "SSH"} }), "check the port in --forward-proxy", 3},
+	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Status, e.Location = 302, "portal.example.com" }), "sign in to the network", 3},
+	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Status = 403 }), "to allow CONNECT to edge.example.com:443", 3},
+	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Status = 502 }), "could not reach edge.example.com:443", 3},
+	{proxyErr(proxy.OpConnect, nil), "check --forward-proxy", 3},
+	{proxyErr(proxy.OpDial, func(e *proxy.Error) { e.Err = context.DeadlineExceeded }), "--connect-timeout", 3},
+	{proxyErr(proxy.OpDial, nil), "--forward-proxy direct", 3},
+
+	{&login.Error{Op: "service account", Err: login.ErrRefused}, "--service-account-file", 4},
+	{&login.Error{Op: "signing in", Err: context.Canceled}, "--browser-cmd", 4},
+	{answer(401, edge.AuthorPomerium, "Unauthenticated"), "--browser-cmd", 4},
+	{&login.Error{Op: "signing in", Err: proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Status = 403 })}, "to allow CONNECT", 3},
+
+	{x509.UnknownAuthorityError{}, "--alternate-ca-path", 1},
+	{x509.HostnameError{Certificate: &x509.Certificate{}}, "--pomerium-url", 1},
+	{x509.CertificateInvalidError{Cert: &x509.Certificate{}, Reason: x509.Expired}, "clock (date)", 1},
+	{tunnel.ErrNotTLS, "--pomerium-url", 1},
+	{tunnel.ErrNoH2, "--protocol", 1},
+	{errors.New("remote error: tls: certificate required"), "--client-cert", 1},
+
+	{answer(403, edge.AuthorNone, ""), "give pomerium-cli tcp a TCP route", 5},
+	{answer(403, edge.AuthorPomerium, "Forbidden"), "mention request id id-1", 5},
+	{answer(404, edge.AuthorProxy, "route_not_found"), "https://pomerium.example.com/.pomerium/routes", 5},
+	{answer(400, edge.AuthorNone, ""), "--pomerium-url", 5},
+	{answer(408, edge.AuthorNone, ""), "--log-level debug", 5},
+	{answer(421, edge.AuthorNone, ""), "--pomerium-url", 5},
+	{answer(429, edge.AuthorNone, ""), "--max-connections", 5},
+	{answer(431, edge.AuthorNone, ""), "--service-account-file", 5},
+	{answer(450, edge.AuthorPomerium, ""), "https://pomerium.example.com", 5},
+	{answer(495, edge.AuthorPomerium, ""), "--client-cert", 5},
+	{answer(503, edge.AuthorProxy, "no_healthy_upstream"), "--log-level debug", 5},
+	{answer(418, edge.AuthorNone, ""), "--pomerium-url", 5},
+
+	{cli.ErrLoop, "--forward-proxy", 1},
+	{&net.DNSError{Name: "pomerium.example.com", IsNotFound: true}, "--forward-proxy http://", 1},
+	{&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, "port in --pomerium-url", 1},
+	{&net.OpError{Op: "dial", Err: syscall.ENETUNREACH}, "--forward-proxy http://", 1},
+	{tunnel.ErrDeadPath, "--keep-alive", 1},
+	{os.ErrInvalid, "", 1},
+}
+
+func TestHints(t *testing.T) {
+	// What a user can type: a flag, a variable, a command, an address.
+	remedy := regexp.MustCompile(`--[a-z]|[A-Z]{3,}_[A-Z]|pomerium-cli|https?://|>/dev/null|\(date\)`)
+	for _, c := range troubles {
+		got := cli.HintFor(c.err)
+		if !strings.Contains(got, c.want) || (c.want == "") != (got == "") {
+			t.Errorf("%v:\n got %q\nwant %q", c.err, got, c.want)
+		}
+		if got != "" && !remedy.MatchString(got) {
+			t.Errorf("%v: the hint %q names nothing to type", c.err, got)
+		}
+		if exit := cli.ExitCode(c.err); exit != c.exit {
+			t.Errorf("%v: exit code %d, want %d", c.err, exit, c.exit)
+		}
+	}
+}
+
+// TestEveryHintIsTested fails for a new row of the table without a trouble above.
+func TestEveryHintIsTested(t *testing.T) {
+	for i, hint := range cli.Hints() {
+		used := false
+		for _, c := range troubles {
+			used = used || hint(c.err) != ""
+		}
+		if !used {
+			t.Errorf("hint %d is used by no row of troubles", i)
+		}
+	}
+}
