@@ -83,7 +83,7 @@ func (c *edgeConn) CloseWrite() error {
 
 func (l *Lab) startEdge() (err error) {
 	e := &edge{lab: l, routes: make(map[string]*route), conns: make(map[*edgeConn]struct{})}
-	e.count.Tunnels, e.count.Resets = make(map[string]int), make(map[string][]uint32)
+	e.count.Tunnels, e.count.Resets = make(map[string]int), make(map[string][]http2.ErrCode)
 	l.edge = e
 	e.addTargets()
 	if l.edgeCA, err = newAuthority("lab edge CA"); err != nil {
@@ -111,9 +111,7 @@ func (l *Lab) startEdge() (err error) {
 
 // refuseDirect meets connections to the published port, which no proxy of the lab ever uses.
 func (e *edge) refuseDirect(c *net.TCPConn) {
-	e.mu.Lock()
-	e.count.Direct++
-	e.mu.Unlock()
+	e.counted(func(s *Stats) { s.Direct++ })
 	e.lab.log.Debug("edge: direct connection", "from", c.RemoteAddr().String())
 	if e.lab.config.AllowDirect {
 		e.serve(c)
@@ -165,9 +163,7 @@ func (e *edge) serve(tcp *net.TCPConn) {
 		e.mu.Unlock()
 		h.serve()
 	} else {
-		e.mu.Lock()
-		e.count.H1++
-		e.mu.Unlock()
+		e.counted(func(s *Stats) { s.H1++ })
 		e.serveH1(c, br)
 	}
 }
@@ -208,9 +204,7 @@ func (e *edge) open(r *request) (*net.TCPConn, *route, *answer) {
 		return nil, nil, byEnvoy(r, http.StatusServiceUnavailable, "no_healthy_upstream")
 	}
 	e.lab.serve(far, func(c *net.TCPConn) { rt.serve(c) })
-	e.mu.Lock()
-	e.count.Tunnels[r.authority]++
-	e.mu.Unlock()
+	e.counted(func(s *Stats) { s.Tunnels[r.authority]++ })
 	return near, rt, nil
 }
 
@@ -249,6 +243,13 @@ func (e *edge) answered(r *request, a *answer) *answer {
 	path, _ := r.split() // the query may hold a token
 	e.lab.log.Debug("edge: answer", "method", r.method, "destination", r.authority, "path", path, "status", a.status, "id", r.id)
 	return a
+}
+
+// counted lets f change the counters.
+func (e *edge) counted(f func(*Stats)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	f(&e.count)
 }
 
 func (e *edge) stats() Stats {

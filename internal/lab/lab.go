@@ -25,6 +25,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 // Config says what kind of lab Start makes. The zero value is a current server with default
@@ -83,16 +85,16 @@ type Lab struct {
 
 // Stats is what the lab has seen so far.
 type Stats struct {
-	Direct      int            // connections to the edge's published port
-	Connections int            // connections that the edge served
-	H1, H2      int            // those of them that spoke HTTP/1.1, HTTP/2
-	Streams     int            // HTTP/2 streams opened, refused ones included
-	Tunnels     map[string]int // tunnels opened, by destination
-	Pings       int            // HTTP/2 PINGs received, without acknowledgements
-	Resets      map[string][]uint32
-	Proxied     map[string]int // tunnels and requests carried, by kind of proxy
-	Logins      int            // sign-in URLs handed out
-	SignIns     int            // tokens handed out to a redirect URI
+	Direct      int                        // connections to the edge's published port
+	Connections int                        // connections that the edge served
+	H1, H2      int                        // those of them that spoke HTTP/1.1, HTTP/2
+	Streams     int                        // HTTP/2 streams opened, refused ones included
+	Tunnels     map[string]int             // tunnels opened, by destination
+	Pings       int                        // HTTP/2 PINGs received, without acknowledgements
+	Resets      map[string][]http2.ErrCode // RST_STREAMs of clients, by destination
+	Proxied     map[string]int             // tunnels and requests carried, by kind of proxy
+	Logins      int                        // sign-in URLs handed out
+	SignIns     int                        // tokens handed out to a redirect URI
 }
 
 // Start starts a lab. The caller closes it.
