@@ -288,6 +288,9 @@ func (l *Lab) Resolve(name, to string) {
 	l.resolved[strings.ToLower(name)] = to
 }
 
+// Config returns what the lab was started with, its defaults filled in.
+func (l *Lab) Config() Config { return l.config }
+
 // EdgeURL is the edge's URL, https://edge.lab:port. The name resolves in the lab's proxies only.
 func (l *Lab) EdgeURL() *url.URL {
 	scheme := "https"

@@ -63,7 +63,12 @@ func through(t *testing.T, l *lab.Lab) *net.TCPConn {
 
 func edgeTLS(t *testing.T, l *lab.Lab, alpn ...string) *tls.Conn {
 	t.Helper()
-	c := tls.Client(through(t, l), &tls.Config{ServerName: "edge.lab", RootCAs: pool(t, l.CAPEM()), NextProtos: alpn})
+	return secure(t, l, through(t, l), alpn...)
+}
+
+func secure(t *testing.T, l *lab.Lab, conn net.Conn, alpn ...string) *tls.Conn {
+	t.Helper()
+	c := tls.Client(conn, &tls.Config{ServerName: "edge.lab", RootCAs: pool(t, l.CAPEM()), NextProtos: alpn})
 	if err := c.Handshake(); err != nil {
 		t.Fatal(err)
 	}
@@ -112,11 +117,11 @@ func TestH1Tunnel(t *testing.T) {
 		}
 	})
 	t.Run("destination ends", func(t *testing.T) {
-		c := edgeTLS(t, l, "http/1.1")
-		_, br := connect(t, c, "bulk-1m.lab:1", token)
+		spy := &eofSpy{Conn: through(t, l)}
+		_, br := connect(t, secure(t, l, spy), "bulk-1m.lab:1", token)
 		want, _ := io.ReadAll(lab.BulkReader(1 << 20))
-		got, err := io.ReadAll(br) // io.EOF, so a close_notify came
-		if err != nil || string(got) != string(want) {
+		got, err := io.ReadAll(br)
+		if err != nil || spy.eof || string(got) != string(want) {
 			t.Fatalf("%d bytes, %v", len(got), err)
 		}
 	})
@@ -137,16 +142,16 @@ func TestH1Tunnel(t *testing.T) {
 		}
 	})
 	t.Run("reset looks like an end", func(t *testing.T) {
-		c := edgeTLS(t, l, "http/1.1")
-		_, br := connect(t, c, "reset-1k.lab:1", token)
-		if got, err := io.ReadAll(br); err != nil || len(got) != 1<<10 {
+		spy := &eofSpy{Conn: through(t, l)}
+		_, br := connect(t, secure(t, l, spy), "reset-1k.lab:1", token)
+		if got, err := io.ReadAll(br); err != nil || spy.eof || len(got) != 1<<10 {
 			t.Fatalf("%d bytes, %v", len(got), err)
 		}
 	})
 	t.Run("cut", func(t *testing.T) {
 		for _, reset := range []bool{false, true} {
 			spy := &eofSpy{Conn: through(t, l)}
-			c := tls.Client(spy, &tls.Config{ServerName: "edge.lab", RootCAs: pool(t, l.CAPEM())})
+			c := secure(t, l, spy)
 			_, br := connect(t, c, "silent.lab:1", token)
 			l.Cut(reset)
 			if _, err := io.ReadAll(br); err == nil && !spy.eof {
