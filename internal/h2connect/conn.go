@@ -15,6 +15,7 @@ package h2connect
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -59,7 +60,7 @@ type Config struct {
 	KeepAlive   time.Duration // silence before a PING; 0: 30 s, negative: never
 	PingTimeout time.Duration // silence after a PING that means a dead path; 0: 15 s
 	Limit       *Limit        // bounds the queues of several connections together; nil: none
-	OnIdle      func(*Conn)   // the last stream has ended; called without locks
+	OnIdle      func(*Conn)   // no stream is left: the last has ended, or did not get in; called without locks
 	// OnClose is called once, without locks, when the connection is gone. lost
 	// is how many streams it took along.
 	OnClose func(c *Conn, lost int, err error)
@@ -121,12 +122,12 @@ func New(top net.Conn, under *sock.Conn, cfg Config) *Conn {
 	c.ping.init(c)
 	under.Poll()
 	c.preface()
-	go c.run() // ends when the socket does: Close waits for it
+	c.later(func() {}) // sends the preface, unless the first request is there already and takes it along
+	go c.run()         // ends when the socket does: Close waits for it
 	return c
 }
 
-// preface leaves its bytes in the held-back buffer: the first request, or the
-// read loop before it waits, sends them.
+// preface leaves its bytes in the held-back buffer.
 func (c *Conn) preface() {
 	window := uint32(SoloWindow)
 	if c.cfg.Shared {
@@ -188,7 +189,7 @@ func (c *Conn) Open(ctx context.Context, authority string, header http.Header) (
 // request writes the HEADERS of a CONNECT: stream ids must go out in order, so
 // the id is taken under the write lock.
 func (c *Conn) request(s *Stream, authority string, header http.Header) error {
-	return c.write(func() error {
+	err := c.write(func() error {
 		if err := c.admit(s); err != nil {
 			return err
 		}
@@ -203,6 +204,10 @@ func (c *Conn) request(s *Stream, authority string, header http.Header) error {
 		}
 		return c.writeBlock(s.id, c.block.Bytes())
 	})
+	if e := (*Error)(nil); err != nil && !errors.As(err, &e) {
+		err = &Error{Op: "connection", Err: err} // the read loop is about to meet it as well
+	}
+	return err
 }
 
 func (c *Conn) writeBlock(id uint32, block []byte) error {
@@ -322,10 +327,11 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// remove forgets an ended stream.
+// remove forgets an ended stream, or one that was never admitted.
 func (c *Conn) remove(s *Stream) {
 	c.mu.Lock()
 	_, there := c.streams[s.id]
+	there = there || s.id == 0
 	delete(c.streams, s.id)
 	delete(c.starved, s)
 	idle := there && len(c.streams) == 0 && c.err == nil

@@ -18,12 +18,15 @@ func (wouldBlock) Timeout() bool   { return true }
 func (wouldBlock) Temporary() bool { return true }
 
 // A Conn stands between TLS and the socket. Downward it reads many records in
-// one system call; upward it holds back what is written until Flush, a read
-// that has to wait, or a full buffer, so that many records leave in one.
+// one system call; upward it holds back what is written until Flush or a full
+// buffer, so that many records leave in one.
 //
-// It starts in blocking mode, for handshakes: Read waits, and asks for quick
-// acknowledgements. After Poll, Read never waits: it returns ErrWouldBlock, and
-// the reader calls Wait, which holds no buffer while the peer is silent.
+// It starts in blocking mode, for handshakes: Read waits, sends before that what
+// has been held back, and asks for quick acknowledgements. After Poll, Read
+// never waits: it returns ErrWouldBlock, and the reader calls Wait, which holds
+// no buffer while the peer is silent. Then Flush is for who writes: a reader
+// that waited for the socket to take bytes would wait for a peer that waits for
+// the reader.
 //
 // One goroutine reads, any may write.
 type Conn struct {
@@ -49,12 +52,15 @@ func (c *Conn) Poll() { c.polling = true }
 // Buffered returns how many bytes Read would deliver without a system call.
 func (c *Conn) Buffered() int { return len(c.unread) }
 
-// Wait sends what is held back, then waits until there is something to read.
+// Wait waits until there is something to read. In blocking mode it first sends
+// what is held back.
 func (c *Conn) Wait() error {
 	if len(c.unread) > 0 {
 		return nil
 	}
-	c.Flush() // an error is kept for the next write: it must not hide what can still be read
+	if !c.polling {
+		c.Flush() // an error is kept for the next write: it must not hide what can still be read
+	}
 	p, err := c.src.Next(0)
 	c.unread = p
 	return err
