@@ -60,7 +60,7 @@ func (p *pinger) start() {
 	}
 	p.running, p.asked = true, false
 	first := p.every
-	if idle := time.Duration(p.now() - p.heard.Load()); idle > staleAfter && p.c.nextID > 3 {
+	if idle := time.Duration(p.now() - p.heard.Load()); idle > staleAfter {
 		first = p.ask(min(p.timeout, staleTimeout))
 	} else {
 		p.hear()

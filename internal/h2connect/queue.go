@@ -112,7 +112,7 @@ func (l *Limit) change(s *Stream, n int) *Stream {
 	}
 	l.total += n
 	l.streams[s] += n
-	if l.streams[s] <= 0 {
+	if l.streams[s] == 0 { // it may be negative for a moment: what is added is told after it is queued
 		delete(l.streams, s)
 	}
 	if l.total <= l.Max || n < 0 {

@@ -87,6 +87,9 @@ func (s *Stream) Send(b []byte) error {
 			return err
 		}
 		if err := s.c.write(func() error { return s.writeData(b[:frameHeader+n]) }); err != nil {
+			if err == net.ErrClosed {
+				s.c.windowUpdate(0, int64(n)) // not used: others may
+			}
 			return err
 		}
 		b = b[n:]
@@ -179,7 +182,7 @@ func (s *Stream) wakeReader() {
 // sending.
 func (s *Stream) CloseWrite() error {
 	err := s.c.write(func() error {
-		if s.sealed {
+		if s.sealed || s.isReset() { // after a reset by the peer nothing may follow (RFC 9113 section 5.4.2)
 			return nil
 		}
 		s.sealed = true
@@ -294,10 +297,12 @@ func (s *Stream) endLocked() error {
 		return s.sinkErr
 	case s.closed:
 		return net.ErrClosed
+	case s.err != nil: // before an end: an overflow drops what came before one
+		return s.err
 	case s.ended:
 		return io.EOF
 	}
-	return s.err
+	return nil
 }
 
 // Deliver has everything that arrives written to w, and returns at once. When
@@ -457,15 +462,23 @@ func (s *Stream) behind() bool {
 	return s.pending > pauseAbove && !s.closed && s.err == nil
 }
 
-// overflow resets the stream because its queue is the longest of too many.
+// overflow resets the stream because its queue is the longest of too many. What
+// was queued is lost, so that this is no clean end even if the peer's end is in.
 func (s *Stream) overflow() {
-	s.fail(&Error{Op: "stream", Err: ErrQueueLimit, Cut: true})
 	s.mu.Lock()
+	if s.err == nil {
+		s.err = &Error{Op: "stream", Err: ErrQueueLimit, Cut: true}
+	}
+	gone := s.isGone
 	s.dropLocked()
 	s.drainLocked()
 	s.mu.Unlock()
-	s.cancel()
+	s.seal()
+	if !gone {
+		s.cancel()
+	}
 	s.c.remove(s)
+	s.c.wake()
 }
 
 // answerReceived takes the final answer; later header blocks are trailers.
@@ -479,9 +492,15 @@ func (s *Stream) answerReceived(r Response) {
 	}
 }
 
-// endReceived takes END_STREAM.
+// endReceived takes END_STREAM. Without an answer before it, it is malformed
+// (RFC 9113 section 8.1.1).
 func (s *Stream) endReceived() {
 	s.mu.Lock()
+	if !s.hasAnswer {
+		s.mu.Unlock()
+		s.c.resetStream(s.id, http2.ErrCodeProtocol)
+		return
+	}
 	s.ended = true
 	over := s.sentEnd
 	s.drainLocked()
