@@ -207,7 +207,7 @@ func copyTouching(dst io.Writer, src io.Reader, touch func()) error {
 				return err
 			}
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

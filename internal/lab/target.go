@@ -29,7 +29,10 @@ type route struct {
 	speaksFirst bool
 }
 
-// Routes returns what the edge publishes, in order.
+// Routes returns what the edge publishes, in order. Three more families are made as they are asked
+// for, on any port, with n in bytes or with a suffix k, m or g: bulk-n.lab sends the n bytes of
+// BulkReader and closes; sink-n.lab reads n bytes and then answers like sink.lab; reset-n.lab sends
+// n bytes and resets.
 func (l *Lab) Routes() []Route {
 	l.edge.mu.Lock()
 	defer l.edge.mu.Unlock()
@@ -43,7 +46,7 @@ func (l *Lab) Routes() []Route {
 
 // Handle publishes a destination, or replaces one: destination is host:port, or host:* for every
 // port. Each tunnel calls serve on a goroutine of its own with a *net.TCPConn, which is closed
-// when serve returns.
+// when serve returns, or by Close, which waits for it.
 func (l *Lab) Handle(destination string, serve func(net.Conn)) {
 	l.edge.add(destination, "tcp", "a handler", &route{serve: serve})
 }
