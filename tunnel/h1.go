@@ -57,6 +57,7 @@ type h1Stream struct {
 	early   []byte // came with the answer
 	gone    chan struct{}
 	ended   bool
+	closed  func()       // told at Close
 	heard   atomic.Int64 // UnixNano of the last bytes, once the local end is done
 	silence atomic.Pointer[time.Timer]
 }
@@ -292,6 +293,7 @@ func (s *h1Stream) Close() error {
 	if t := s.silence.Load(); t != nil {
 		t.Stop()
 	}
+	defer s.closed()
 	select {
 	case <-s.gone:
 		return s.top.Close()

@@ -2,6 +2,8 @@ package tunnel
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -50,6 +52,7 @@ type pool struct {
 	h1      bool                            // the edge speaks HTTP/1.1
 	only11  bool                            // it offers h2 and does not carry CONNECT on it
 	links   []*link                         // HTTP/1.1: warm spares
+	used    map[*link]struct{}              // HTTP/1.1: links that are asked on, or tunnels
 	solo    map[*h2connect.Conn]bool        // true: in use
 	shared  []*h2connect.Conn               //
 	idle    map[*h2connect.Conn]*time.Timer // closes a connection without tunnels
@@ -57,6 +60,7 @@ type pool struct {
 	warming bool                            // a spare is under way
 	sharing *flight                         // a shared connection under way
 	alone   map[string]bool                 // destinations that do not share again
+	streams uint32                          // the edge's stream limit, once it has mattered
 	lost    int                             // tunnels lost since the last line
 	closed  bool
 }
@@ -73,6 +77,7 @@ func newPool(c *Client) *pool {
 		l:     newLinker(c),
 		limit: h2connect.Limit{Max: queueLimit},
 		max:   c.MaxConnections,
+		used:  map[*link]struct{}{},
 		solo:  map[*h2connect.Conn]bool{},
 		idle:  map[*h2connect.Conn]*time.Timer{},
 		alone: map[string]bool{},
@@ -104,7 +109,10 @@ func (p *pool) connect(ctx context.Context, destination string, h http.Header) (
 			p.warm()
 			return s, nil, nil
 		}
-		p.release(got)
+		if h2connect.Full(err) && got.conn.MaxStreams() > 0 { // others were quicker on that connection; nothing went out
+			n--
+			continue
+		}
 		if n < tries && ctx.Err() == nil && p.again(got, err) {
 			continue
 		}
@@ -126,8 +134,10 @@ func (p *pool) ask(ctx context.Context, to slot, destination string, h http.Head
 	if to.link != nil {
 		s, resp, err := connectH1(ctx, to.link, destination, h)
 		if s == nil {
+			p.forget(to.link)
 			return nil, resp, err
 		}
+		s.closed = func() { p.forget(to.link) }
 		return s, resp, nil
 	}
 	s, resp, err := to.conn.Open(ctx, destination, h)
@@ -137,11 +147,20 @@ func (p *pool) ask(ctx context.Context, to slot, destination string, h http.Head
 	return &h2Stream{s, func() { p.keepAlone(destination) }}, resp, nil
 }
 
-// release gives a connection back that did not take the CONNECT.
-func (p *pool) release(got slot) {
-	if got.conn != nil && got.conn.Streams() == 0 {
-		p.onIdle(got.conn)
+// use notes that a link is in use, so that close finds it; p.mu is held.
+func (p *pool) use(l *link, stale bool) (slot, error) {
+	if p.closed {
+		l.close()
+		return slot{}, net.ErrClosed
 	}
+	p.used[l] = struct{}{}
+	return slot{link: l, stale: stale}, nil
+}
+
+func (p *pool) forget(l *link) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.used, l)
 }
 
 // again decides whether a CONNECT that failed with err may go out once more: if
@@ -154,7 +173,13 @@ func (p *pool) again(to slot, err error) bool {
 		p.fallBack()
 		return true
 	}
-	return h2connect.Unprocessed(err) || to.stale && h2connect.Lost(err)
+	if h2connect.Unprocessed(err) {
+		p.mu.Lock()
+		p.streams = to.conn.MaxStreams() // the next connection need not run into it
+		p.mu.Unlock()
+		return true
+	}
+	return to.stale && h2connect.Lost(err)
 }
 
 // fallBack turns to HTTP/1.1 for good: the edge, or what intercepts TLS on the
@@ -206,14 +231,35 @@ func deref(s *slot) slot {
 // takeLink returns a warm HTTP/1.1 connection, or dials one; p.mu is held.
 func (p *pool) takeLink(ctx context.Context) (slot, error) {
 	if n := len(p.links); n > 0 {
+		defer p.mu.Unlock()
 		l := p.links[n-1]
 		p.links = p.links[:n-1]
-		p.mu.Unlock()
-		return slot{link: l, stale: true}, nil
+		return p.use(l, true)
 	}
 	p.mu.Unlock()
 	l, err := p.dial(ctx)
-	return slot{link: l}, err
+	if err != nil {
+		return slot{}, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.settle(l)
+}
+
+// settle makes of a fresh link what a tunnel of its own needs, whatever the edge
+// has picked this time; p.mu is held.
+func (p *pool) settle(l *link) (slot, error) {
+	p.h1 = !l.h2 || p.only11
+	if !l.h2 {
+		return p.use(l, false)
+	}
+	if p.closed {
+		l.close()
+		return slot{}, net.ErrClosed
+	}
+	c := p.start(l, false)
+	p.solo[c] = true
+	return slot{conn: c}, nil
 }
 
 // spare takes an idle connection, the one used last; p.mu is held.
@@ -253,17 +299,7 @@ func (p *pool) dialSolo(ctx context.Context) (slot, error) {
 	if err != nil {
 		return slot{}, err
 	}
-	if p.closed {
-		l.close()
-		return slot{}, net.ErrClosed
-	}
-	if !l.h2 {
-		p.h1 = true
-		return slot{link: l}, nil
-	}
-	c := p.start(l, false)
-	p.solo[c] = true
-	return slot{conn: c}, nil
+	return p.settle(l)
 }
 
 // dialShared dials a connection for many, or waits for one that is under way;
@@ -296,8 +332,8 @@ func (p *pool) dialShared(ctx context.Context) (*slot, error) {
 		l.close()
 		return nil, net.ErrClosed
 	case !l.h2:
-		p.h1 = true
-		return &slot{link: l}, nil
+		got, err := p.settle(l)
+		return &got, err
 	}
 	c := p.start(l, true)
 	p.shared = append(p.shared, c)
@@ -317,12 +353,13 @@ func (p *pool) dial(ctx context.Context) (*link, error) {
 // start speaks HTTP/2 on a link; p.mu is held.
 func (p *pool) start(l *link, shared bool) *h2connect.Conn {
 	return h2connect.New(l.top, l.under, h2connect.Config{
-		Shared:    shared,
-		KeepAlive: p.c.KeepAlive,
-		Limit:     &p.limit,
-		OnIdle:    p.onIdle,
-		OnClose:   p.onClose,
-		Log:       p.c.Log,
+		Shared:     shared,
+		KeepAlive:  p.c.KeepAlive,
+		MaxStreams: p.streams,
+		Limit:      &p.limit,
+		OnIdle:     p.onIdle,
+		OnClose:    p.onClose,
+		Log:        p.c.Log,
 	})
 }
 
@@ -344,7 +381,9 @@ func (p *pool) startIdle(c *h2connect.Conn) {
 		p.mu.Lock()
 		delete(p.idle, c)
 		p.mu.Unlock()
-		c.Retire() // closes it unless a tunnel has come in this moment
+		if c.Streams() == 0 {
+			c.Retire() // closes it; a tunnel that comes in this moment goes elsewhere
+		}
 	})
 }
 
@@ -356,6 +395,9 @@ func (p *pool) stopIdle(c *h2connect.Conn) {
 }
 
 func (p *pool) onClose(c *h2connect.Conn, lost int, err error) {
+	if errors.Is(err, h2connect.ErrDeadPath) {
+		defer p.dropIdle()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.solo, c)
@@ -366,6 +408,22 @@ func (p *pool) onClose(c *h2connect.Conn, lost int, err error) {
 	}
 	if p.lost += lost; p.lost == lost { // the first: the others have a moment to join
 		time.AfterFunc(lossPause, func() { p.tellLost(err) })
+	}
+}
+
+// dropIdle closes the connections without tunnels: where one path is dead, the
+// others of the same age are, and each would take seconds to find out.
+func (p *pool) dropIdle() {
+	p.mu.Lock()
+	conns := slices.Collect(maps.Keys(p.idle))
+	links := p.links
+	p.links = nil
+	p.mu.Unlock()
+	for _, c := range conns {
+		c.Retire()
+	}
+	for _, l := range links {
+		l.close()
 	}
 }
 
@@ -418,10 +476,12 @@ func (p *pool) dialSpare() {
 	case p.closed:
 		l.close()
 	case l.h2 && !p.only11:
+		p.h1 = false
 		c := p.start(l, false)
 		p.solo[c] = false
 		p.startIdle(c)
 	default:
+		p.h1 = true
 		l.under.Flush() // the end of the handshake, which waits for a request
 		p.links = append(p.links, l)
 		time.AfterFunc(idleTimeout, func() { p.dropLink(l) })
@@ -448,12 +508,13 @@ func (p *pool) close() {
 	for _, t := range p.idle {
 		t.Stop()
 	}
-	for _, l := range p.links {
-		l.close()
-	}
+	links := slices.AppendSeq(p.links, maps.Keys(p.used))
 	p.links = nil
 	p.mu.Unlock()
 	p.cancel()
+	for _, l := range links {
+		l.close()
+	}
 	for _, c := range conns {
 		c.Close()
 	}

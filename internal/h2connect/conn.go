@@ -59,6 +59,7 @@ type Config struct {
 	Shared      bool
 	KeepAlive   time.Duration // silence before a PING; 0: 30 s, negative: never
 	PingTimeout time.Duration // silence after a PING that means a dead path; 0: 15 s
+	MaxStreams  uint32        // the peer's limit until its SETTINGS tell; 0: 100
 	Limit       *Limit        // bounds the queues of several connections together; nil: none
 	OnIdle      func(*Conn)   // no stream is left: the last has ended, or did not get in; called without locks
 	// OnClose is called once, without locks, when the connection is gone. lost
@@ -116,6 +117,9 @@ func New(top net.Conn, under *sock.Conn, cfg Config) *Conn {
 		starved:    map[*Stream]struct{}{},
 		nudge:      make(chan struct{}, 1),
 		done:       make(chan struct{}),
+	}
+	if cfg.MaxStreams > 0 {
+		c.maxStreams = cfg.MaxStreams
 	}
 	c.hpack = hpack.NewEncoder(&c.block)
 	c.in.init()
@@ -297,6 +301,13 @@ func (c *Conn) Streams() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.streams)
+}
+
+// MaxStreams returns how many streams the peer allows, as far as it has told.
+func (c *Conn) MaxStreams() uint32 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.maxStreams
 }
 
 // Room tells whether a new stream may be opened.

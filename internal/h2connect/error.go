@@ -51,6 +51,10 @@ func Unprocessed(err error) bool {
 	return errors.As(err, &e) && e.unprocessed
 }
 
+// Full tells whether err says that a request stayed here, because the peer's
+// stream limit was reached.
+func Full(err error) bool { return errors.Is(err, errFull) }
+
 // Lost tells whether err says that the whole connection is gone.
 func Lost(err error) bool {
 	var e *Error
