@@ -42,6 +42,7 @@ type login struct {
 	demand      *demand // what is being answered; nil before the first
 	exchange    Exchange
 	credentials string   // what to send with the next request; empty: nothing
+	sent        []string // what has been sent: not to be quoted
 	schemes     []string // what the proxy offered last
 	spent       []string // schemes that came to nothing
 	answers     int
@@ -103,12 +104,14 @@ func (l *login) goOn(challenges []challenge) error {
 	if l.exchange == nil {
 		return errUnasked
 	}
-	err := ErrRejected
+	var err error = ErrRejected
 	for _, c := range challenges {
 		if !strings.EqualFold(c.scheme, l.demand.auth.Scheme()) {
 			continue
 		}
-		if l.credentials, err = l.exchange.Answer(c.text); err == nil {
+		var credentials string
+		if credentials, err = answerTo(l.exchange, c.text); err == nil {
+			l.send(credentials)
 			return nil
 		}
 	}
@@ -125,21 +128,35 @@ func (l *login) try(d *demand) error {
 	if err != nil {
 		return err
 	}
-	credentials, err := exchange.Answer(d.challenge)
+	credentials, err := answerTo(exchange, d.challenge)
 	if err != nil {
 		return err
-	}
-	if !httpguts.ValidHeaderFieldValue(credentials) {
-		return fmt.Errorf("the %s credentials do not fit in a header line", d.auth.Scheme())
 	}
 	if strings.EqualFold(d.auth.Scheme(), "Basic") && l.hop.URL.Scheme == "http" {
 		l.hop.warn.Do(func() {
 			l.hop.log().Warn("the proxy password goes unencrypted over the network", "hop", l.hop.String())
 		})
 	}
-	l.demand, l.exchange, l.credentials = d, exchange, credentials
+	l.demand, l.exchange = d, exchange
+	l.send(credentials)
 	return nil
 }
+
+func answerTo(exchange Exchange, challenge string) (string, error) {
+	credentials, err := exchange.Answer(challenge)
+	if err == nil && !httpguts.ValidHeaderFieldValue(credentials) {
+		err = errors.New("the credentials do not fit in a header line")
+	}
+	return credentials, err
+}
+
+func (l *login) send(credentials string) {
+	l.credentials = credentials
+	l.sent = append(l.sent, credentials)
+}
+
+// secrets lists what must not be quoted from what the proxy says.
+func (l *login) secrets() []string { return append(l.hop.secrets(), l.sent...) }
 
 // explain says why a 407 cannot be answered.
 func (l *login) explain(refused error) error {

@@ -19,6 +19,16 @@ const (
 	bodyWait = time.Second
 )
 
+// drain reads the answer's body so that the next answer can be read behind it,
+// if its end can be found without waiting for the end of the connection.
+func (w *wire) drain(r *reply) bool {
+	if _, chunked, framed := r.framing(); !chunked && !framed {
+		return false
+	}
+	_, whole := w.body(r)
+	return whole
+}
+
 // body reads the answer's body. whole says that the connection is now at the
 // beginning of the next answer; otherwise it has to be closed.
 func (w *wire) body(r *reply) (text []byte, whole bool) {
@@ -94,7 +104,7 @@ func gist(r *reply, body []byte) string {
 
 // plain is the title of a page, or else all its text.
 func plain(page string) string {
-	element := regexp.MustCompile(`(?s)<[^>]*>`)
+	element := regexp.MustCompile(`(?s)<[^>]*(>|$)`)
 	text := ""
 	if m := regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title`).FindStringSubmatch(page); m != nil {
 		text = strings.TrimSpace(element.ReplaceAllString(m[1], " "))

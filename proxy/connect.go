@@ -43,16 +43,13 @@ func (h *Hop) connect(ctx context.Context, target string) (net.Conn, error) {
 			login.accepted()
 			return h.opened(ctx, w, target, answer.status)
 		}
-		body, whole := w.body(answer)
 		if answer.status != http.StatusProxyAuthRequired {
-			w.close()
-			return nil, h.refused(ctx, target, answer, body, login)
+			return nil, h.refused(ctx, w, target, answer, login)
 		}
 		if err := login.answer(answer.header["Proxy-Authenticate"]); err != nil {
-			w.close()
-			return nil, h.unknown(ctx, target, answer, body, login, err)
+			return nil, h.unanswered(ctx, w, target, answer, login, err)
 		}
-		if w.kept = whole && answer.keepAlive(); !w.kept {
+		if w.kept = answer.keepAlive() && w.drain(answer); !w.kept {
 			w.close()
 			w = nil
 		}
@@ -119,37 +116,40 @@ func checkHeader(header http.Header) error {
 	return nil
 }
 
-// refused explains an answer that is neither 2xx nor 407.
-func (h *Hop) refused(ctx context.Context, target string, answer *reply, body []byte, l *login) error {
+// refused explains an answer that is neither 2xx nor 407, and closes w.
+func (h *Hop) refused(ctx context.Context, w *wire, target string, answer *reply, l *login) error {
 	var err error
+	status := h.statusText(answer, l)
 	switch {
 	case answer.status == http.StatusUnauthorized:
 		// 401 is for servers. Sending it the proxy's password would be a guess.
-		err = fmt.Errorf("%s: that is how a web server asks for a password, a proxy asks with 407; nothing is sent", h.statusText(answer, l))
+		err = fmt.Errorf("%s: a web server asks for a password like that, a proxy does with 407; nothing is sent", status)
 	case answer.status/100 == 3 && locationHost(answer) != "":
-		err = fmt.Errorf("%s to %s: a captive portal?", h.statusText(answer, l), locationHost(answer))
+		err = fmt.Errorf("%s to %s: a captive portal?", status, quote(locationHost(answer), l.secrets()))
 	default:
-		err = errors.New(h.statusText(answer, l))
+		err = errors.New(status)
 	}
+	body, _ := w.body(answer)
+	w.close()
 	return h.answered(ctx, OpConnect, target, answer, body, l, err)
 }
 
-// unknown explains a 407 that stays unanswered.
-func (h *Hop) unknown(ctx context.Context, target string, answer *reply, body []byte, l *login, err error) error {
-	failed := h.answered(ctx, OpAuth, target, answer, body, l, err)
-	failed.Schemes = l.schemes
-	return failed
+// unanswered explains a 407 that cannot be answered, and closes w.
+func (h *Hop) unanswered(ctx context.Context, w *wire, target string, answer *reply, l *login, err error) error {
+	body, _ := w.body(answer)
+	w.close()
+	return h.answered(ctx, OpAuth, target, answer, body, l, err)
 }
 
-// answered fills the error with what the proxy said.
+// answered makes the error of an answer, with what the proxy said about it.
 func (h *Hop) answered(ctx context.Context, op, target string, answer *reply, body []byte, l *login, err error) *Error {
-	secrets := append(h.secrets(), l.credentials)
-	failed := h.fail(ctx, op, target, err)
+	failed := h.fail(context.WithoutCancel(ctx), op, target, err) // what was said counts, even late
 	failed.Status = answer.status
-	failed.Location = quote(locationHost(answer), secrets)
-	failed.Body = quote(gist(answer, body), secrets)
+	failed.Schemes = l.schemes
+	failed.Location = quote(locationHost(answer), l.secrets())
+	failed.Body = quote(gist(answer, body), l.secrets())
 	for _, name := range []string{"Proxy-Status", "Retry-After", "Via", "X-Squid-Error"} {
-		value := quote(printable(strings.Join(answer.header[name], ", ")), secrets)
+		value := quote(printable(strings.Join(answer.header[name], ", ")), l.secrets())
 		if value == "" {
 			continue
 		}
@@ -162,7 +162,7 @@ func (h *Hop) answered(ctx context.Context, op, target string, answer *reply, bo
 }
 
 func (h *Hop) statusText(answer *reply, l *login) string {
-	reason := quote(printable(answer.reason), append(h.secrets(), l.credentials))
+	reason := quote(printable(answer.reason), l.secrets())
 	if reason == "" {
 		reason = http.StatusText(answer.status)
 	}

@@ -162,5 +162,11 @@ func explainTLS(err error) error {
 	if strings.HasSuffix(err.Error(), "tls: no application protocol") {
 		return fmt.Errorf("the proxy does not accept HTTP/1.1 over TLS (HTTP/2 alone?): %w", err)
 	}
+	var unverified *tls.CertificateVerificationError
+	if errors.As(err, &unverified) && len(unverified.UnverifiedCertificates) > 0 {
+		cert := unverified.UnverifiedCertificates[0]
+		return fmt.Errorf("%w (certificate of %s, issued by %s)", err,
+			quote(printable(cert.Subject.String()), nil), quote(printable(cert.Issuer.String()), nil))
+	}
 	return err
 }

@@ -61,20 +61,21 @@ func (w *wire) headText() ([]byte, error) {
 		}
 		scanned = len(w.in)
 		if err := w.more(); err != nil {
-			return nil, w.ended(err)
+			return nil, ended(err, len(w.in) > 0, "an HTTP")
 		}
 	}
 }
 
-// ended says how a connection ended before the answer did.
-func (w *wire) ended(err error) error {
+// ended says how a connection ended before the answer did. kind is what the
+// proxy should have been.
+func ended(err error, begun bool, kind string) error {
 	switch {
 	case !errors.Is(err, io.EOF):
 		return fmt.Errorf("reading the proxy's answer: %w", err)
-	case len(w.in) == 0:
-		return fmt.Errorf("the proxy closed the connection without an answer (is it an HTTP proxy?): %w", io.ErrUnexpectedEOF)
-	default:
+	case begun:
 		return fmt.Errorf("the proxy closed the connection in the middle of its answer: %w", io.ErrUnexpectedEOF)
+	default:
+		return fmt.Errorf("the proxy closed the connection without an answer (is it %s proxy?): %w", kind, io.ErrUnexpectedEOF)
 	}
 }
 

@@ -190,7 +190,7 @@ func (w *wire) socksConnect(request []byte) error {
 		return Reply(code)
 	}
 	if answer, err = w.take(2); err != nil {
-		return w.socksEnded(err)
+		return ended(err, true, "a SOCKS5")
 	}
 	length := 0
 	switch kind := answer[1]; kind {
@@ -200,14 +200,14 @@ func (w *wire) socksConnect(request []byte) error {
 		length = net.IPv6len
 	case addressName:
 		if answer, err = w.take(1); err != nil {
-			return w.socksEnded(err)
+			return ended(err, true, "a SOCKS5")
 		}
 		length = int(answer[0])
 	default:
 		return fmt.Errorf("the proxy's reply has an address of type %d, which RFC 1928 does not define", kind)
 	}
 	if _, err = w.take(length + 2); err != nil {
-		return w.socksEnded(err)
+		return ended(err, true, "a SOCKS5")
 	}
 	return nil
 }
@@ -215,7 +215,7 @@ func (w *wire) socksConnect(request []byte) error {
 // socksAnswer takes n bytes that begin with the version.
 func (w *wire) socksAnswer(n int) ([]byte, error) {
 	if err := w.peek(); err != nil {
-		return nil, w.socksEnded(err)
+		return nil, ended(err, false, "a SOCKS5")
 	}
 	if w.in[0] != socksVersion {
 		got, said := identify(w.in)
@@ -223,16 +223,9 @@ func (w *wire) socksAnswer(n int) ([]byte, error) {
 	}
 	answer, err := w.take(n)
 	if err != nil {
-		return nil, w.socksEnded(err)
+		return nil, ended(err, true, "a SOCKS5")
 	}
 	return answer, nil
-}
-
-func (w *wire) socksEnded(err error) error {
-	if errors.Is(err, io.EOF) {
-		return fmt.Errorf("the proxy closed the connection without an answer (is it a SOCKS5 proxy?): %w", io.ErrUnexpectedEOF)
-	}
-	return fmt.Errorf("reading the proxy's answer: %w", err)
 }
 
 func isIPv6(host string) bool {

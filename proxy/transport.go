@@ -138,7 +138,7 @@ func (t *Transport) ask(hop *Hop, req *http.Request) (*http.Response, error) {
 			req, err = again(req)
 		}
 		if err != nil {
-			return nil, hop.unknown(req.Context(), req.URL.Host, answer, body, login, err)
+			return nil, hop.answered(req.Context(), OpAuth, req.URL.Host, answer, body, login, err)
 		}
 	}
 }
