@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -172,9 +173,18 @@ func planFor(ctx context.Context, args []string) (*plan, error) {
 }
 
 // browse is what happens in the browser: the person presses the button.
-func (d *demo) browse(ctx context.Context, url string) error {
-	d.story.good("a person signs in", "here, the demo itself; else a browser, at "+shorten(url, 40))
-	return d.lab.Browse(ctx, url)
+func (d *demo) browse(ctx context.Context, signIn string) error {
+	d.story.good("a person signs in", "here the demo itself; else in a browser, at "+origin(signIn))
+	return d.lab.Browse(ctx, signIn)
+}
+
+// origin is the beginning of a URL, without what is meant for one reader.
+func origin(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host + u.Path
 }
 
 func shorten(s string, n int) string {
@@ -209,7 +219,6 @@ func (d *demo) echo(ctx context.Context) error {
 	if _, err := io.ReadFull(c, got); err != nil {
 		return fmt.Errorf("reading the echo: %w", err)
 	}
-	d.story.hush(true)
 	start := time.Now()
 	if _, err := c.Write(got); err != nil {
 		return err
@@ -239,7 +248,6 @@ func (d *demo) halfClose(ctx context.Context) error {
 		return err
 	}
 	answer, err := io.ReadAll(c)
-	d.story.hush(true)
 	if err != nil {
 		return fmt.Errorf("reading the answer: %w", err)
 	}
@@ -247,7 +255,7 @@ func (d *demo) halfClose(ctx context.Context) error {
 	if want := lab.Digest(int64(len(request)), sum[:]); string(answer) != want {
 		return fmt.Errorf("the answer is %q, want %q", answer, want)
 	}
-	d.story.good("answered after the end", strings.TrimSpace(shorten(string(answer), 24)))
+	d.story.good("answered after the end", shorten(strings.TrimSpace(string(answer)), 24))
 	return nil
 }
 
@@ -262,7 +270,6 @@ func (d *demo) bulk(ctx context.Context) error {
 	got := sha256.New()
 	n, err := io.Copy(got, c)
 	took := time.Since(start)
-	d.story.hush(true)
 	if err != nil {
 		return fmt.Errorf("receiving: %w", err)
 	}
@@ -300,7 +307,7 @@ func (d *demo) proof(ctx context.Context) error {
 	for _, n := range stats.Tunnels {
 		tunnels += n
 	}
-	d.story.good("direct connections to the edge: 0", fmt.Sprintf("%s through the proxy: %s, %s",
+	d.story.good("connections beside the proxy: 0", fmt.Sprintf("%s through the proxy: %s, %s",
 		plural(stats.Connections, "connection"), plural(tunnels, "tunnel"), plural(stats.SignIns, "sign-in")))
 	return nil
 }

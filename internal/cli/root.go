@@ -56,9 +56,10 @@ func (p *program) root() *cobra.Command {
 		Short: "Reach services behind Pomerium, also from behind a forward proxy",
 		Example: `  pomerium-cli tcp db.internal:5432 --pomerium-url https://pomerium.example.com
   pomerium-cli demo`,
-		SilenceErrors: true, // Main prints
-		SilenceUsage:  true,
-		Args:          cobra.ArbitraryArgs, // RunE tells what is wrong with them
+		SilenceErrors:              true, // Main prints
+		SilenceUsage:               true,
+		Args:                       cobra.ArbitraryArgs, // RunE tells what is wrong with them
+		SuggestionsMinimumDistance: 2,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if version {
 				_, err := fmt.Fprintln(cmd.OutOrStdout(), versionLine())

@@ -17,7 +17,8 @@ type story struct {
 	mu     sync.Mutex
 	w      io.Writer
 	paint  painter
-	silent bool // between steps: connections that are made ahead of need are not told
+	silent bool // the hops are not told any more: they are those of spare connections
+	signIn bool // what comes now is for the sign-in
 }
 
 // say writes whole lines.
@@ -27,26 +28,32 @@ func (s *story) say(format string, args ...any) {
 	fmt.Fprintf(s.w, format+"\n", args...)
 }
 
-// step begins a chapter, in which hops are told.
+// step begins a chapter.
 func (s *story) step(n int, title string) {
 	s.say("\n%s", s.paint.bold(fmt.Sprintf("%d. %s", n, title)))
-	s.hush(false)
-}
-
-func (s *story) hush(silent bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.silent = silent
 }
 
 // event is something that took a time.
 func (s *story) event(took time.Duration, what, detail string) {
-	s.say("%s  %-31s %s", s.paint.cyan(fmt.Sprintf("%10s", millis(took))), what, s.paint.dim(detail))
+	clock := ""
+	if took > 0 {
+		clock = millis(took)
+	}
+	s.row(s.paint.cyan(fmt.Sprintf("%10s", clock)), what, detail)
 }
 
 // good is something that was checked, and holds.
 func (s *story) good(what, detail string) {
-	s.say("%s  %-31s %s", s.paint.green(fmt.Sprintf("%10s", "ok")), what, s.paint.dim(detail))
+	s.row(s.paint.green(fmt.Sprintf("%10s", "ok")), what, detail)
+}
+
+// row aligns what happened, after a column of ten that is painted already.
+func (s *story) row(first, what, detail string) {
+	if detail == "" {
+		s.say("%s  %s", first, what)
+		return
+	}
+	s.say("%s  %-32s %s", first, what, s.paint.dim(detail))
 }
 
 func millis(d time.Duration) string {
@@ -85,20 +92,38 @@ func (s *story) Handle(_ context.Context, r slog.Record) error {
 	if _, ofHop := attrs["hop"]; r.Message == "dialed" && !ofHop {
 		return nil // the socket below the hop, which tells of itself
 	}
-	s.mu.Lock()
-	silent := s.silent
-	s.mu.Unlock()
+	silent, signIn := s.follow(r.Message)
 	switch {
-	case known && !silent:
+	case known && (!silent || r.Message == "tunnel open"):
 		var details []string
 		for _, name := range c.details {
 			details = append(details, attrs[name].String())
+		}
+		if signIn {
+			details = append(details, "for the sign-in")
 		}
 		s.event(duration(attrs["took"]), c.words, strings.Join(details, ", "))
 	case r.Level >= slog.LevelWarn:
 		s.say("%s  %s %v", s.paint.yellow(fmt.Sprintf("%10s", "note")), r.Message, attrs["err"])
 	}
 	return nil
+}
+
+// follow keeps track of the chapter: a sign-in happens in the middle of opening
+// the first tunnel, and once that is open, what is dialed is for later ones.
+func (s *story) follow(msg string) (silent, signIn bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	silent, signIn = s.silent, s.signIn
+	switch msg {
+	case "sign-in needed":
+		s.signIn = true
+	case "signed in":
+		s.signIn, signIn = false, false
+	case "tunnel open":
+		s.silent = true
+	}
+	return silent, signIn
 }
 
 func duration(v slog.Value) time.Duration {

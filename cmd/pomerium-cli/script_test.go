@@ -1,0 +1,291 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/pomerium/pomerium-cli/internal/lab"
+)
+
+// setup gives a script an environment in which only what it sets is set.
+func setup(env *testscript.Env) error {
+	env.Setenv("HOME", env.WorkDir+"/home")
+	env.Setenv("XDG_CACHE_HOME", env.WorkDir+"/home/.cache")
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy",
+		"NO_PROXY", "no_proxy", "LOG_LEVEL", "POMERIUM_SERVICE_ACCOUNT", "POMERIUM_SERVICE_ACCOUNT_FILE"} {
+		env.Setenv(name, "")
+	}
+	env.Values[world] = &network{programs: make(map[string]*running)}
+	return nil
+}
+
+type key int
+
+const world key = 0 // of a script's *network
+
+// network is what runs while a script does.
+type network struct {
+	lab      *lab.Lab
+	programs map[string]*running
+}
+
+// direct checks that nothing reached the edge beside the proxies.
+func direct(ts *testscript.TestScript, neg bool, args []string) {
+	if !neg || len(args) > 0 {
+		ts.Fatalf("usage: ! direct")
+	}
+	if n := ts.Value(world).(*network).lab.DirectConnections(); n != 0 {
+		ts.Fatalf("%d connections to the edge were direct", n)
+	}
+}
+
+// startLab starts a lab: lab [0.32]. It sets EDGE, PROXY, PROXY_PASSWORD,
+// PROXY_TLS, SOCKS, TOKEN and DENIED, and writes edge-ca.pem, proxy-ca.pem,
+// client.pem and client-key.pem.
+func startLab(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 1 {
+		ts.Fatalf("usage: lab [version]")
+	}
+	config := lab.Config{}
+	if len(args) == 1 {
+		config.Version = args[0]
+	}
+	l, err := lab.Start(config)
+	ts.Check(err)
+	ts.Defer(func() { _ = l.Close() })
+	ts.Value(world).(*network).lab = l
+	for name, value := range map[string]string{
+		"EDGE": l.EdgeURL().String(), "PROXY": l.ProxyURL("http"), "PROXY_PASSWORD": l.ProxyURL("http+password"),
+		"PROXY_TLS": l.ProxyURL("https"), "SOCKS": l.ProxyURL("socks5"), "SOCKS_PASSWORD": l.ProxyURL("socks5+password"),
+		"TOKEN": l.Token(), "STALE": l.StaleToken(), "DENIED": l.DeniedToken(),
+	} {
+		ts.Setenv(name, value)
+	}
+	cert, certKey, err := l.ClientCert()
+	ts.Check(err)
+	for name, data := range map[string][]byte{"edge-ca.pem": l.CAPEM(), "proxy-ca.pem": l.ProxyCAPEM(),
+		"client.pem": cert, "client-key.pem": certKey, "token": []byte(l.Token() + "\n")} {
+		ts.Check(os.WriteFile(ts.MkAbs(name), data, 0o600))
+	}
+}
+
+// running is a program that was started.
+type running struct {
+	cmd    *exec.Cmd
+	stderr bytes.Buffer // all of it, once done is closed
+	stdout bytes.Buffer
+	done   chan struct{}
+	once   sync.Once
+}
+
+// start runs pomerium-cli in the background, until it listens on as many
+// addresses as destinations are meant: start name n args... It sets ADDR1,
+// ADDR2 and so on.
+func start(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: start name listeners args...")
+	}
+	listeners, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	path, err := exec.LookPath(findIn(ts.Getenv("PATH"), "pomerium-cli"))
+	ts.Check(err)
+	r := &running{cmd: exec.Command(path, args[2:]...), done: make(chan struct{})}
+	r.cmd.Dir = ts.MkAbs(".")
+	r.cmd.Env = environment(ts)
+	r.cmd.Stdout = &r.stdout
+	stderr, err := r.cmd.StderrPipe()
+	ts.Check(err)
+	ts.Check(r.cmd.Start())
+	ts.Value(world).(*network).programs[args[0]] = r
+	ts.Defer(func() { r.end(os.Kill) })
+
+	addrs := make(chan string, listeners)
+	l := ts.Value(world).(*network).lab
+	go func() { // joined by end, through done
+		defer close(r.done)
+		defer close(addrs)
+		for lines := bufio.NewScanner(io.TeeReader(stderr, &r.stderr)); lines.Scan(); {
+			if a := address(lines.Text()); a != "" && len(addrs) < listeners {
+				addrs <- a
+			}
+			if page := signInPage(lines.Text()); page != "" && l != nil {
+				_ = l.Browse(context.Background(), page) // as a person does who reads the line
+			}
+		}
+	}()
+	for i := range listeners {
+		addr, ok := <-addrs
+		if !ok {
+			r.end(os.Kill)
+			ts.Fatalf("it ended before it listened: %s", r.stderr.String())
+		}
+		ts.Setenv("ADDR"+strconv.Itoa(i+1), addr)
+	}
+}
+
+// environment is the script's, as a list.
+func environment(ts *testscript.TestScript) []string {
+	var env []string
+	for _, name := range []string{"HOME", "XDG_CACHE_HOME", "PATH", "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY",
+		"LOG_LEVEL", "POMERIUM_SERVICE_ACCOUNT", "POMERIUM_SERVICE_ACCOUNT_FILE", "TMPDIR"} {
+		env = append(env, name+"="+ts.Getenv(name))
+	}
+	return env
+}
+
+// findIn looks a program up in the script's PATH, where testscript puts ours.
+func findIn(path, name string) string {
+	for _, dir := range strings.Split(path, string(os.PathListSeparator)) {
+		for _, ending := range []string{"", ".exe"} {
+			if full := dir + string(os.PathSeparator) + name + ending; exists(full) {
+				return full
+			}
+		}
+	}
+	return name
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// address finds the address in a line that says where the program listens.
+func address(line string) string {
+	if _, rest, ok := strings.Cut(line, `"msg":"listening","addr":"`); ok {
+		addr, _, _ := strings.Cut(rest, `"`)
+		return addr
+	}
+	rest, ok := strings.CutPrefix(line, "listening on ")
+	if !ok {
+		return ""
+	}
+	addr, _, _ := strings.Cut(rest, " ")
+	return addr
+}
+
+// signInPage finds the URL in a line that says where to sign in.
+func signInPage(line string) string {
+	if _, rest, ok := strings.Cut(line, `"msg":"sign in","url":"`); ok {
+		page, _, _ := strings.Cut(rest, `"`)
+		return strings.ReplaceAll(page, `\u0026`, "&")
+	}
+	page, _ := strings.CutPrefix(line, "sign in at ")
+	if page == line {
+		return ""
+	}
+	return page
+}
+
+// end sends a signal and waits for the end of the program.
+func (r *running) end(s os.Signal) {
+	r.once.Do(func() {
+		_ = r.cmd.Process.Signal(s)
+		<-r.done
+		_ = r.cmd.Wait()
+	})
+}
+
+// quit ends a program and checks its exit code: quit name [INT|TERM|HUP] code.
+// What it wrote is in the files name.out and name.err then.
+func quit(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: quit name signal code")
+	}
+	r := ts.Value(world).(*network).programs[args[0]]
+	if r == nil {
+		ts.Fatalf("%s was not started", args[0])
+	}
+	r.end(map[string]os.Signal{"INT": os.Interrupt, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP}[args[1]])
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".out"), r.stdout.Bytes(), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".err"), r.stderr.Bytes(), 0o600))
+	if code := r.cmd.ProcessState.ExitCode(); strconv.Itoa(code) != args[2] {
+		ts.Fatalf("%s exited with %d, want %s:\n%s", args[0], code, args[2], r.stderr.String())
+	}
+}
+
+// talk connects, sends, ends its side and compares the answer: talk addr sent
+// received, in which \n is a line's end. With -h1 it does not end its side,
+// which HTTP/1.1 cannot pass on. With !, the connection has to be reset.
+func talk(ts *testscript.TestScript, neg bool, args []string) {
+	h1 := len(args) > 0 && args[0] == "-h1"
+	if h1 {
+		args = args[1:]
+	}
+	if len(args) != 3 && !(neg && len(args) == 2) {
+		ts.Fatalf("usage: talk [-h1] addr sent received, or ! talk addr sent")
+	}
+	network, addr := "tcp", args[0]
+	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
+		network, addr = "unix", ts.MkAbs(path)
+	}
+	c, err := net.Dial(network, addr)
+	var got, want string
+	if err == nil {
+		defer c.Close()
+		ts.Check(c.SetDeadline(time.Now().Add(30 * time.Second)))
+		if !neg {
+			want = strings.ReplaceAll(args[2], `\n`, "\n")
+		}
+		got, err = exchange(c, args[1], want, h1)
+	}
+	switch {
+	case neg && err == nil:
+		ts.Fatalf("got %q, and no reset", got)
+	case neg && !errors.Is(err, syscall.ECONNRESET):
+		ts.Fatalf("got %v, want a reset", err)
+	case neg:
+	case err != nil:
+		ts.Fatalf("%v", err)
+	case got != want:
+		ts.Fatalf("got %q, want %q", got, want)
+	}
+}
+
+func exchange(c net.Conn, sent, want string, h1 bool) (string, error) {
+	if _, err := io.WriteString(c, sent); err != nil {
+		return "", err
+	}
+	if h1 {
+		got := make([]byte, len(want))
+		n, err := io.ReadFull(c, got)
+		return string(got[:n]), err
+	}
+	if err := c.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+		return "", err
+	}
+	got, err := io.ReadAll(c)
+	return string(got), err
+}
+
+// exits runs pomerium-cli and checks its exit code: exits code args... The
+// streams can be looked at with stdout and stderr, as after exec.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: exits code args...")
+	}
+	err := ts.Exec("pomerium-cli", args[1:]...)
+	code := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		code = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+}
