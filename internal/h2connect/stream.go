@@ -525,7 +525,7 @@ func (s *Stream) resetReceived(code http2.ErrCode) {
 func (s *Stream) refusal(ctx context.Context) []byte {
 	ctx, cancel := context.WithTimeout(ctx, refusalTimeout)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { s.fail(ctx.Err()) })
+	stop := context.AfterFunc(ctx, func() { s.Close() })
 	defer stop()
 	body, _ := io.ReadAll(io.LimitReader(s, refusalSize))
 	return body
