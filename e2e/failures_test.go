@@ -38,8 +38,8 @@ func TestRefusals(t *testing.T) {
 		code        int
 		message     string // a regular expression that standard error matches
 	}{
-		{"wrong password", "squid-basic", wrong, world.Echo, world.GoodToken, 3, `proxy\.test:3129.*407`},
-		{"wrong password for TLS", "squid-tls-basic", wrong, world.Echo, world.GoodToken, 3, `proxy\.test:3131.*407`},
+		{"wrong password", "squid-basic", wrong, world.Echo, world.GoodToken, 3, `proxy\.test:3129.*refused the user name or the password`},
+		{"wrong password for TLS", "squid-tls-basic", wrong, world.Echo, world.GoodToken, 3, `proxy\.test:3131.*refused the user name or the password`},
 		{"wrong password for dante", "dante-password", wrong, world.Echo, world.GoodToken, 3, `proxy\.test:1081`},
 		{"wrong password for microsocks", "microsocks-password", wrong, world.Echo, world.GoodToken, 3, `proxy\.test:1083`},
 		{"nobody listens", "squid", absent, world.Echo, world.GoodToken, 3, `proxy\.test:9.*refused`},
@@ -48,7 +48,7 @@ func TestRefusals(t *testing.T) {
 		{"forbidden", "squid", nil, world.Echo, world.DeniedToken, 5, `(?s)edge\.test.*[0-9a-f-]{36}`},
 		{"no such route", "squid", nil, "nobody.test:1", world.GoodToken, 5, `(?s)nobody\.test:1.*route.*[0-9a-f-]{36}`},
 		{"other kind of route", "squid", nil, world.Datagram, world.GoodToken, 5, `(?s)dns\.test:53.*[Uu][Dd][Pp]`},
-		{"destination refuses", "squid", nil, world.Refused, world.GoodToken, 1, `(?s)refused\.test:1.*[Cc]onnection.refused`},
+		{"destination refuses", "squid", nil, world.Refused, world.GoodToken, 5, `(?s)refused\.test:1.*[Cc]onnection.refused`},
 	} {
 		for _, protocol := range []string{"h1", "h2"} {
 			t.Run(c.name+"/"+protocol, func(t *testing.T) {

@@ -27,11 +27,16 @@ func TestThroughEveryProxy(t *testing.T) {
 			t.Run(kind+"/"+protocol, func(t *testing.T) {
 				oneWay(t)
 				p := proxy(t, kind)
-				t.Run("echo", func(t *testing.T) { echo(t, p, protocol) })
-				t.Run("halfclose", func(t *testing.T) { halfClose(t, p, protocol) })
-				t.Run("curl", func(t *testing.T) { curl(t, p, protocol) })
-				t.Run("redis", func(t *testing.T) { redis(t, p, protocol) })
-				t.Run("postgres", func(t *testing.T) { postgres(t, p, protocol) })
+				tun := open(t, arguments(p, protocol, world.Echo, append(goodToken, world.Target, world.Web, world.Redis, world.Postgres)...))
+				t.Run("echo", func(t *testing.T) { echo(t, tun.to(t, world.Echo)) })
+				if protocol == "h1" {
+					t.Run("halfclose", func(t *testing.T) { answerAfterEnd(t, tun.to(t, world.Web)) })
+				} else {
+					t.Run("halfclose", func(t *testing.T) { halfClose(t, tun.to(t, world.Target)) })
+				}
+				t.Run("curl", func(t *testing.T) { curl(t, tun.to(t, world.Web)) })
+				t.Run("redis", func(t *testing.T) { redis(t, tun.to(t, world.Redis)) })
+				t.Run("postgres", func(t *testing.T) { postgres(t, tun.to(t, world.Postgres)) })
 				t.Run("ssh", func(t *testing.T) { ssh(t, p, protocol) })
 				t.Run("sftp", func(t *testing.T) { sftp(t, p, protocol) })
 			})
@@ -39,10 +44,9 @@ func TestThroughEveryProxy(t *testing.T) {
 	}
 }
 
-func echo(t *testing.T, p *world.Proxy, protocol string) {
-	tun := open(t, arguments(p, protocol, world.Echo, goodToken...))
+func echo(t *testing.T, addr string) {
 	for range 3 {
-		conn := tun.dial(t)
+		conn := dial(t, addr)
 		for _, word := range []string{"ping", "and once more"} {
 			got := make([]byte, len(word))
 			io.WriteString(conn, word)
@@ -53,62 +57,58 @@ func echo(t *testing.T, p *world.Proxy, protocol string) {
 	}
 }
 
-// halfClose ends the local side at once after the request. On HTTP/2 the destination hears of it; on HTTP/1.1 it
-// cannot, but its answer must not be lost.
-func halfClose(t *testing.T, p *world.Proxy, protocol string) {
-	if protocol == "h1" {
-		tun := open(t, arguments(p, protocol, world.Web, goodToken...))
-		for range 2 { // each takes a second, which the edge waits before it closes
-			out := must(t, strings.NewReader("GET /late HTTP/1.0\r\n\r\n"), "nc", "-N", "127.0.0.1", tun.port(t))
-			if !strings.HasPrefix(out, "HTTP/1.0 200 OK\r\n") || !strings.HasSuffix(out, "GET /late\n") {
-				t.Errorf("the answer: %q", out)
-			}
-		}
-		return
-	}
-	tun := open(t, arguments(p, protocol, world.Target, goodToken...))
+// halfClose ends the local side at once after the request, and the destination answers when it hears of it.
+func halfClose(t *testing.T, addr string) {
 	const size = 300_000
 	for range 5 {
 		up := io.MultiReader(strings.NewReader(world.Order{Take: -1, End: world.Digest}.String()), io.LimitReader(world.NewPattern(), size))
-		if out := must(t, up, "nc", "-N", "127.0.0.1", tun.port(t)); out != world.Sum(size) {
+		if out := must(t, up, "nc", "-N", "127.0.0.1", port(t, addr)); out != world.Sum(size) {
 			t.Errorf("the destination answered %q after our end, want the checksum %s", out, world.Sum(size))
 		}
 	}
 }
 
-func curl(t *testing.T, p *world.Proxy, protocol string) {
-	tun := open(t, arguments(p, protocol, world.Web, goodToken...))
-	if out := must(t, nil, "curl", "-sS", "http://"+tun.Addr+"/one", "http://"+tun.Addr+"/two"); out != "GET /one\nGET /two\n" {
+// answerAfterEnd ends the local side at once after the request. On HTTP/1.1 the destination cannot hear of it, but its late
+// answer must not be lost.
+func answerAfterEnd(t *testing.T, addr string) {
+	for range 2 { // each takes a second, which the edge waits before it closes
+		out := must(t, strings.NewReader("GET /late HTTP/1.0\r\n\r\n"), "nc", "-N", "127.0.0.1", port(t, addr))
+		if !strings.HasPrefix(out, "HTTP/1.0 200 OK\r\n") || !strings.HasSuffix(out, "GET /late\n") {
+			t.Errorf("the answer: %q", out)
+		}
+	}
+}
+
+func curl(t *testing.T, addr string) {
+	if out := must(t, nil, "curl", "-sS", "http://"+addr+"/one", "http://"+addr+"/two"); out != "GET /one\nGET /two\n" {
 		t.Errorf("curl printed %q", out)
 	}
 }
 
-func redis(t *testing.T, p *world.Proxy, protocol string) {
+func redis(t *testing.T, addr string) {
 	if err := w.StartRedis(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	tun := open(t, arguments(p, protocol, world.Redis, goodToken...))
 	value := strings.Repeat("0123456789", 200_000)
-	if out := must(t, strings.NewReader(value), "redis-cli", "-p", tun.port(t), "-x", "set", "key"); out != "OK\n" {
+	if out := must(t, strings.NewReader(value), "redis-cli", "-p", port(t, addr), "-x", "set", "key"); out != "OK\n" {
 		t.Errorf("set: %q", out)
 	}
-	if out := must(t, nil, "redis-cli", "-p", tun.port(t), "get", "key"); out != value+"\n" {
+	if out := must(t, nil, "redis-cli", "-p", port(t, addr), "get", "key"); out != value+"\n" {
 		t.Errorf("get: %d bytes, not the %d that were set", len(out), len(value))
 	}
 }
 
 // postgres copies 100,000 rows in and out again.
-func postgres(t *testing.T, p *world.Proxy, protocol string) {
+func postgres(t *testing.T, addr string) {
 	if err := w.StartPostgres(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	tun := open(t, arguments(p, protocol, world.Postgres, goodToken...))
 	var rows strings.Builder
 	for i := range 100_000 {
 		fmt.Fprintf(&rows, "%d\t%x\n", i, md5.Sum([]byte(strconv.Itoa(i))))
 	}
 	psql := func(stdin io.Reader, statements ...string) string {
-		args := []string{"-h", "127.0.0.1", "-p", tun.port(t), "-U", "postgres", "-XqAt", "-v", "ON_ERROR_STOP=1"}
+		args := []string{"-h", "127.0.0.1", "-p", port(t, addr), "-U", "postgres", "-XqAt", "-v", "ON_ERROR_STOP=1"}
 		for _, s := range statements {
 			args = append(args, "-c", s)
 		}

@@ -23,7 +23,7 @@ import (
 // patience is how long anything that ought to happen may take.
 const patience = 30 * time.Second
 
-// arguments are those of the command tcp for a destination through a forward proxy, with a token that is good.
+// arguments are those of the command tcp for a destination through a forward proxy.
 func arguments(p *world.Proxy, protocol, dest string, more ...string) []string {
 	args := []string{
 		"tcp", dest, "--pomerium-url", world.EdgeURL, "--alternate-ca-path", w.CA.CA,
@@ -41,13 +41,11 @@ func environment(home string) []string {
 
 // tunnel is the program, listening on the user's host.
 type tunnel struct {
-	Addr string
+	Addr string // where it listens; for the first destination, if there are several
 	cmd  *exec.Cmd
 	log  *log
 	done chan error // gets what Wait returned
 }
-
-var listening = regexp.MustCompile(`listening on (\S+)`)
 
 // open starts the program with a listener and waits until it listens. When the test ends it is told to end, and has to.
 func open(t *testing.T, args []string) *tunnel {
@@ -84,14 +82,26 @@ func openAt(t *testing.T, home string, args []string) *tunnel {
 			t.Logf("%s wrote:\n%s", strings.Join(tun.cmd.Args, " "), tun.log)
 		}
 	})
-	tun.Addr = tun.log.await(t, listening)[1]
+	tun.Addr = tun.log.await(t, regexp.MustCompile(`listening on (\S+)`))[1]
 	return tun
 }
 
-// dial connects to the tunnel's listener, as a program on the user's host does.
+// to is the address for one of several destinations.
+func (tun *tunnel) to(t *testing.T, dest string) string {
+	t.Helper()
+	return tun.log.await(t, regexp.MustCompile(`listening on (\S+) for `+regexp.QuoteMeta(dest)))[1]
+}
+
+// dial connects to the tunnel's listener.
 func (tun *tunnel) dial(t *testing.T) *net.TCPConn {
 	t.Helper()
-	conn, err := w.UserHost.Dial("tcp", tun.Addr)
+	return dial(t, tun.Addr)
+}
+
+// dial connects as a program on the user's host does.
+func dial(t *testing.T, addr string) *net.TCPConn {
+	t.Helper()
+	conn, err := w.UserHost.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,10 +110,10 @@ func (tun *tunnel) dial(t *testing.T) *net.TCPConn {
 	return conn.(*net.TCPConn)
 }
 
-// port is the tunnel's port on 127.0.0.1.
-func (tun *tunnel) port(t *testing.T) string {
+// port is the port of an address.
+func port(t *testing.T, addr string) string {
 	t.Helper()
-	_, port, err := net.SplitHostPort(tun.Addr)
+	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		t.Fatal(err)
 	}
