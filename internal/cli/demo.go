@@ -323,12 +323,13 @@ func (d *demo) dial(ctx context.Context, i int) (*net.TCPConn, error) {
 
 // tellKeep prints what another terminal needs.
 func (d *demo) tellKeep() error {
-	edgeCA, proxyCA := filepath.Join(d.dir, "edge-ca.pem"), ""
+	edgeCA := filepath.Join(d.dir, "edge-ca.pem")
 	tokenFile, err := d.keepFile("token", []byte(d.lab.Token()+"\n"))
 	if err != nil {
 		return err
 	}
-	if proxyCA, err = d.keepFile("proxy-ca.pem", d.lab.ProxyCAPEM()); err != nil {
+	proxyCA, err := d.keepFile("proxy-ca.pem", d.lab.ProxyCAPEM())
+	if err != nil {
 		return err
 	}
 	s := d.story

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -52,7 +51,7 @@ func newUI(w io.Writer, asJSON bool, level slog.Level, getenv func(string) strin
 	if level >= slog.LevelInfo {
 		options.ReplaceAttr = plain
 	}
-	u.log = slog.New(tint.NewHandler(u.out, options))
+	u.log = slog.New(tint.NewTextHandler(u.out, options))
 	return u
 }
 
@@ -214,9 +213,6 @@ func oneLine(s string) string {
 		return r
 	}, s)
 }
-
-// debugOn reports whether debug records are wanted.
-func (u *ui) debugOn() bool { return u.log.Enabled(context.Background(), slog.LevelDebug) }
 
 // painter colours words, when true.
 type painter bool

@@ -31,7 +31,7 @@ func TestCheck(t *testing.T) {
 		{"127.0.0.1:65536", "not a number from 0 to 65535"},
 		{"127.0.0.1:-1", "not a number from 0 to 65535"},
 		{"127.0.0.1:ssh", "not a number from 0 to 65535"},
-		{"unix:", "no path after unix:"},
+		{"unix:", "unix: without a path"},
 		{"unix:@name", "has no owner"},
 		{"unix:a\x00b", "zero byte"},
 	} {

@@ -126,14 +126,14 @@ func (s *Server) accept(ctx context.Context, ln net.Listener, serve func(net.Con
 func (s *Server) handle(ctx, running context.Context, local net.Conn) {
 	remote, err := s.Connect(ctx)
 	if err != nil {
-		_ = sock.Reset(local)
 		if ctx.Err() == nil {
-			s.failed(err)
+			s.failed(err) // first, so that whoever sees the reset finds the line
 		}
+		_ = sock.Reset(local)
 		return
 	}
 	err = s.relay(running, local.(relay.Stream), remote) // a *net.TCPConn or *net.UnixConn
-	if err != nil && ctx.Err() == nil && !isOwn(err, local) {
+	if err != nil && running.Err() == nil && !isOwn(err, local) {
 		s.failed(err)
 	}
 }

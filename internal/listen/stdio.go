@@ -76,7 +76,7 @@ func (s *Stdio) pump() {
 	buffers := [2][]byte{make([]byte, stdioBuffer), make([]byte, stdioBuffer)}
 	for i := 0; ; i ^= 1 {
 		n, err := s.in.Read(buffers[i])
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			err = fmt.Errorf("standard input: %w", err)
 		}
 		select {
@@ -127,7 +127,8 @@ func (e *OutputError) Unwrap() error { return e.Err }
 
 // pathless drops the name "/dev/stdout" that package os puts before a cause.
 func pathless(err error) error {
-	if pe, ok := err.(*os.PathError); ok {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
 		return pe.Err
 	}
 	return err

@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"net"
@@ -24,7 +25,7 @@ type unixListener struct {
 func checkUnix(path string) error {
 	switch {
 	case path == "":
-		return &Error{Spec: unixPrefix, Reason: Malformed, Err: errors.New("no path after unix:")}
+		return &Error{Spec: unixPrefix, Reason: Malformed, Err: errors.New("unix: without a path")}
 	case strings.HasPrefix(path, "@"):
 		// Linux takes it for a name in the abstract space, which has no owner
 		// and no mode: every user of the machine could use the tunnel.
@@ -69,7 +70,8 @@ func removeStale(path string) error {
 	if before.Mode()&fs.ModeSocket == 0 {
 		return &Error{Spec: unixPrefix + path, Reason: NotASocket, Err: fs.ErrExist}
 	}
-	c, err := net.DialTimeout("unix", path, answerTimeout)
+	dialer := net.Dialer{Timeout: answerTimeout}
+	c, err := dialer.DialContext(context.Background(), "unix", path)
 	if err == nil {
 		_ = c.Close()
 		return &Error{Spec: unixPrefix + path, Reason: InUse, Err: errInUse}
