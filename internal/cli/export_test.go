@@ -1,5 +1,10 @@
 package cli
 
+import (
+	"context"
+	"net"
+)
+
 // The tables that the tests go through.
 var (
 	HintFor  = hintFor
@@ -16,4 +21,11 @@ func UsageError(command string, err error) error { return &usageError{command: c
 // UnknownCommand makes the error of a word that is no command.
 func UnknownCommand(name string, similar ...string) error {
 	return &unknownCommand{name: name, similar: similar}
+}
+
+// DialGuarded dials addr as a program would that listens on listeners.
+func DialGuarded(addr string, listeners ...net.Listener) (net.Conn, error) {
+	var own ownListeners
+	own.set(listeners)
+	return own.guard((&net.Dialer{}).DialContext)(context.Background(), "tcp", addr)
 }

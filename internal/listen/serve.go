@@ -68,7 +68,7 @@ func (s *Server) Join(ctx context.Context, local relay.Stream) error {
 		_ = local.Close()
 		return unless(ctx, err)
 	}
-	return unless(ctx, s.relay(running, local, remote))
+	return unless(ctx, s.relay(running, local, remote).Err)
 }
 
 // outlive returns the context of running tunnels: it ends later than ctx, by
@@ -132,26 +132,30 @@ func (s *Server) handle(ctx, running context.Context, local net.Conn) {
 		_ = sock.Reset(local)
 		return
 	}
-	err = s.relay(running, local.(relay.Stream), remote) // a *net.TCPConn or *net.UnixConn
-	if err != nil && running.Err() == nil && !isOwn(err, local) {
-		s.failed(err)
+	r := s.relay(running, local.(relay.Stream), remote) // a *net.TCPConn or *net.UnixConn
+	if r.Err != nil && running.Err() == nil && !r.Local && !isWrite(r.Err, local) {
+		s.failed(r.Err)
 	}
 }
 
-func (s *Server) relay(running context.Context, local, remote relay.Stream) error {
+func (s *Server) relay(running context.Context, local, remote relay.Stream) relay.Result {
 	r := relay.Join(running, local, remote)
 	if s.Log != nil {
 		s.Log.Debug("local connection ended", "up", r.Up, "down", r.Down, "err", r.Err)
 	}
-	return r.Err
+	return r
 }
 
-// isOwn reports whether an error comes from the local connection: a program
-// that goes away in the middle has its reasons, and is not told.
-func isOwn(err error, local net.Conn) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Source != nil && op.Addr != nil &&
-		op.Source.String() == local.LocalAddr().String() && op.Addr.String() == local.RemoteAddr().String()
+// isWrite reports whether an error comes from writing to the local connection:
+// a program that goes away before it has read all has its reasons, and is not
+// told of. Nothing else that can fail has its address.
+func isWrite(err error, local net.Conn) bool {
+	for ; err != nil; err = errors.Unwrap(err) {
+		if op, ok := err.(*net.OpError); ok && op.Addr != nil && op.Addr.String() == local.RemoteAddr().String() { //nolint:errorlint // each of the chain is looked at
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Server) failed(err error) {

@@ -129,6 +129,62 @@ func TestServeOutlivesAFailedTunnel(t *testing.T) {
 	}
 }
 
+// TestServeForgivesTheLocalProgram: one that goes away early is no failed tunnel.
+func TestServeForgivesTheLocalProgram(t *testing.T) {
+	for name, leave := range map[string]func(*net.TCPConn){
+		"with a reset":                  func(c *net.TCPConn) { c.SetLinger(0); c.Close() },
+		"without reading all":           func(c *net.TCPConn) { c.Close() },
+		"after the end of its own side": func(c *net.TCPConn) { c.CloseWrite(); c.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ended := make(chan struct{})
+			s := start(t, func(ctx context.Context) (relay.Stream, error) { return endless(ended) }, 0)
+			c := s.dial(t)
+			if _, err := io.ReadFull(c, make([]byte, 1000)); err != nil {
+				t.Fatal(err)
+			}
+			leave(c)
+			<-ended
+			s.stop()
+			if err := s.wait(); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case err := <-s.failed:
+				t.Fatalf("told as a failure: %v", err)
+			default:
+			}
+		})
+	}
+}
+
+// endless is a far end that sends until nobody takes it any more.
+func endless(ended chan<- struct{}) (relay.Stream, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	defer ln.Close()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		return nil, err
+	}
+	far, err := ln.Accept()
+	if err != nil {
+		return nil, err
+	}
+	go func() { // ends with the connection, which the relay closes
+		defer close(ended)
+		defer far.Close()
+		for block := make([]byte, 64<<10); ; {
+			if _, err := far.Write(block); err != nil {
+				return
+			}
+		}
+	}()
+	return c.(*net.TCPConn), nil
+}
+
 func TestServeStop(t *testing.T) {
 	t.Run("running tunnels may end", func(t *testing.T) {
 		s := start(t, echo, time.Minute)

@@ -36,6 +36,7 @@ type Stream interface {
 type Result struct {
 	Up, Down int64
 	Err      error
+	Local    bool // Err is a read error of the local end, whose program went away
 }
 
 // settle bounds how long a local end that the tunnel is done with may take to
@@ -66,7 +67,7 @@ func Join(ctx context.Context, local, remote Stream) Result {
 	case stopped:
 		r.res.Err = context.Cause(ctx)
 	case r.upErr != nil:
-		r.res.Err = r.upErr // it came first: the other is only what it led to
+		r.res.Err, r.res.Local = r.upErr, true // it came first: the other is only what it led to
 	default:
 		r.res.Err = r.downErr
 	}

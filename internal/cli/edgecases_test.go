@@ -1,0 +1,218 @@
+package cli_test
+
+import (
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/pomerium/pomerium-cli/internal/cli"
+	"github.com/pomerium/pomerium-cli/internal/token"
+)
+
+func TestEdgeCase37_OwnListener(t *testing.T) {
+	for _, c := range []struct{ listen, proxy string }{
+		{"127.0.0.1:61234", "http://127.0.0.1:61234"},
+		{"127.0.0.1:61234", "socks5h://localhost:61234"},
+		{"localhost:61234", "127.0.0.1:61234"},
+		{":61234", "http://user:secret@127.0.0.1:61234"},
+		{"0.0.0.0:61234", "http://127.0.0.9:61234"},
+		{"[::1]:61234", "http://[::1]:61234"},
+	} {
+		t.Run(c.listen+" "+c.proxy, func(t *testing.T) {
+			flag, env := &run{}, &run{env: map[string]string{"HTTPS_PROXY": c.proxy}}
+			flag.main(t, "tcp", "db.example.com:5432", "--listen", c.listen, "--forward-proxy", c.proxy)
+			env.main(t, "tcp", "db.example.com:5432", "--listen", c.listen)
+			for _, r := range []*run{flag, env} {
+				if r.code != 2 || !strings.Contains(r.stderr, "would be this listener itself") {
+					t.Errorf("exit code %d, %q", r.code, r.stderr)
+				}
+			}
+		})
+	}
+}
+
+// TestEdgeCase37_Resolved: what no spelling shows is caught when it is dialed.
+func TestEdgeCase37_Resolved(t *testing.T) {
+	ours, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.Close()
+	everywhere, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer everywhere.Close()
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	port := strconv.Itoa(everywhere.Addr().(*net.TCPAddr).Port)
+	for addr, refused := range map[string]bool{
+		ours.Addr().String():                true,
+		net.JoinHostPort("127.0.0.1", port): true,
+		net.JoinHostPort("127.0.0.2", port): true,
+		net.JoinHostPort("::1", port):       true,
+		other.Addr().String():               false,
+	} {
+		c, err := cli.DialGuarded(addr, ours, everywhere)
+		if err == nil {
+			c.Close()
+		}
+		if (err == cli.ErrLoop) != refused {
+			t.Errorf("dialing %s: %v", addr, err)
+		}
+	}
+}
+
+// TestEdgeCase42_TokenStays: no failure but the edge's word about the token
+// itself drops it.
+func TestEdgeCase42_TokenStays(t *testing.T) {
+	w := newWorld(t)
+	odd := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		status, _ := strconv.Atoi(r.URL.Port()) // the destination's port says what to answer
+		rw.WriteHeader(status)
+	}))
+	odd.Config.ErrorLog = log.New(io.Discard, "", 0)
+	odd.StartTLS()
+	defer odd.Close()
+	w.Resolve("odd.lab:443", odd.Listener.Addr().String())
+	w.Resolve("dead.lab:443", "127.0.0.1:1")
+	bare, err := url.Parse(w.ProxyURL("http+password"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bare.User = nil
+
+	oddEdge := []string{"--pomerium-url", "https://odd.lab", "--disable-tls-verification"}
+	for _, c := range []struct {
+		name string
+		args []string
+		code int
+	}{
+		{"edge unreachable", w.tcp("echo.lab:7", "--pomerium-url", "https://dead.lab"), 3},
+		{"proxy unreachable", w.tcp("echo.lab:7", "--forward-proxy", "http://127.0.0.1:1"), 3},
+		{"proxy 407", w.tcp("echo.lab:7", "--forward-proxy", bare.String()), 3},
+		{"edge 403", w.tcp("forbidden.lab:1"), 5},
+		{"edge 403 empty", w.tcp("udp.lab:53"), 5},
+		{"edge 404", w.tcp("missing.lab:1"), 5},
+		{"edge 408", w.tcp("timeout.lab:1"), 5},
+		{"edge 421", w.tcp("x.lab:421", oddEdge...), 5},
+		{"edge 429", w.tcp("x.lab:429", oddEdge...), 5},
+		{"edge 450", w.tcp("device.lab:1"), 5},
+		{"edge 495", w.tcp("mtls.lab:1"), 5},
+		{"edge 500", w.tcp("x.lab:500", oddEdge...), 5},
+		{"edge 502", w.tcp("x.lab:502", oddEdge...), 5},
+		{"edge 503", w.tcp("refused.lab:1"), 5},
+		{"edge 503 empty", w.tcp("no-auth.lab:1"), 5},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			kept := w.keepToken(t)
+			r := &run{}
+			r.main(t, append(c.args, "--listen", "-")...)
+			if r.code != c.code {
+				t.Errorf("exit code %d, want %d: %s", r.code, c.code, r.stderr)
+			}
+			kept(t)
+		})
+	}
+	t.Run("local reset, then Ctrl-C", func(t *testing.T) {
+		kept := w.keepToken(t)
+		l := listens(t, nil, w.tcp("echo.lab:7")...)
+		c, err := net.Dial("tcp", l.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		c.(*net.TCPConn).SetLinger(0)
+		c.Close()
+		l.end()
+		if l.code != 0 || strings.Contains(l.stderr, "error") {
+			t.Errorf("exit code %d: %s", l.code, l.stderr)
+		}
+		kept(t)
+	})
+}
+
+// keepToken puts a good token where the program looks for it, for each edge of
+// the tests. The result checks that it is still there.
+func (w *world) keepToken(t *testing.T) (check func(*testing.T)) {
+	t.Helper()
+	store := token.File{Dir: filepath.Join(w.dir, "pomerium-cli", "jwts")}
+	good := w.Token()
+	edges := []string{w.EdgeURL().String(), "https://odd.lab", "https://dead.lab"}
+	each := func(do func(key string)) {
+		for _, raw := range edges {
+			u, err := url.Parse(raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			do(token.Key(u))
+		}
+	}
+	each(func(key string) {
+		if err := store.Save(key, good); err != nil {
+			t.Fatal(err)
+		}
+	})
+	return func(t *testing.T) {
+		t.Helper()
+		each(func(key string) {
+			if got, err := store.Load(key); got != good || err != nil {
+				t.Errorf("the token of %s is gone: %v", key, err)
+			}
+		})
+	}
+}
+
+// TestEdgeCase50_ExitCodes: each kind of failure has its code, and standard
+// output stays clean.
+func TestEdgeCase50_ExitCodes(t *testing.T) {
+	w := newWorld(t)
+	good := map[string]string{"POMERIUM_SERVICE_ACCOUNT": w.Token()}
+	stale := map[string]string{"POMERIUM_SERVICE_ACCOUNT": w.StaleToken()}
+	for _, c := range []struct {
+		name string
+		env  map[string]string
+		args []string
+		code int
+		out  string
+	}{
+		{"works", good, w.tcp("echo.lab:7"), 0, "hello"},
+		{"works over HTTPS proxy", good, w.tcp("echo.lab:7", "--forward-proxy", w.ProxyURL("https+password"), "--forward-proxy-ca-path", filepath.Join(w.dir, "proxy-ca.pem")), 0, "hello"},
+		{"works over SOCKS5", good, w.tcp("echo.lab:7", "--forward-proxy", w.ProxyURL("socks5+password")), 0, "hello"},
+		{"untrusted edge", good, w.tcp("echo.lab:7", "--alternate-ca-path", filepath.Join(w.dir, "proxy-ca.pem")), 1, ""},
+		{"bad flag", good, w.tcp("echo.lab:7", "--frob"), 2, ""},
+		{"bad destination", good, w.tcp("echo"), 2, ""},
+		{"proxy refuses", good, w.tcp("echo.lab:7", "--pomerium-url", "https://nowhere.example"), 3, ""},
+		{"failed sign-in", stale, w.tcp("echo.lab:7"), 4, ""},
+		{"failed tunnel", good, w.tcp("missing.lab:1"), 5, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := &run{stdin: "hello", env: c.env}
+			r.main(t, append(c.args, "--listen", "-")...)
+			if r.code != c.code || r.stdout != c.out {
+				t.Errorf("exit code %d, want %d; standard output %q, want %q; %s", r.code, c.code, r.stdout, c.out, r.stderr)
+			}
+			if (c.code == 0) != (r.stderr == "") {
+				t.Errorf("standard error: %q", r.stderr)
+			}
+		})
+	}
+	if n := w.DirectConnections(); n != 0 {
+		t.Errorf("%d connections to the edge were direct", n)
+	}
+}

@@ -1,0 +1,140 @@
+package cli_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pomerium/pomerium-cli/internal/cli"
+	"github.com/pomerium/pomerium-cli/internal/lab"
+)
+
+// run is one run of the program in this process.
+type run struct {
+	stdin  string
+	env    map[string]string
+	stdout string
+	stderr string
+	code   int
+}
+
+// main runs the program to its end.
+func (r *run) main(t *testing.T, args ...string) {
+	t.Helper()
+	var stderr bytes.Buffer
+	r.start(t, t.Context(), &stderr, args...)()
+	r.stderr = stderr.String()
+}
+
+// start runs the program; the result waits for its end.
+func (r *run) start(t *testing.T, ctx context.Context, stderr io.Writer, args ...string) (wait func()) {
+	t.Helper()
+	out, err := os.Create(filepath.Join(t.TempDir(), "stdout"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { // joined by wait
+		defer close(done)
+		r.code = cli.Main(ctx, cli.Process{
+			Args:   args,
+			Stdin:  strings.NewReader(r.stdin),
+			Stdout: out,
+			Stderr: stderr,
+			Getenv: func(name string) string { return r.env[name] },
+		})
+	}()
+	return func() {
+		<-done
+		out.Close() // --listen - has closed it already
+		b, err := os.ReadFile(out.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.stdout = string(b)
+	}
+}
+
+// listener is a program that listens.
+type listener struct {
+	run
+	addr string
+	stop context.CancelFunc
+	wait func()
+	said chan string // the rest of standard error, once it has ended
+}
+
+// listens starts the program and waits until it listens.
+func listens(t *testing.T, env map[string]string, args ...string) *listener {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	reader, writer := io.Pipe()
+	l := &listener{run: run{env: env}, stop: stop, said: make(chan string, 1)}
+	wait := l.start(t, ctx, writer, args...)
+	l.wait = func() { wait(); writer.Close() }
+	lines := bufio.NewReader(reader)
+	var said strings.Builder
+	for l.addr == "" {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			t.Fatalf("it ended before it listened: %s", said.String())
+		}
+		said.WriteString(line)
+		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "listening on "); ok {
+			l.addr = rest
+		}
+	}
+	go func() { // joined by end
+		rest, _ := io.ReadAll(lines)
+		l.said <- said.String() + string(rest)
+	}()
+	return l
+}
+
+// end stops the program, as the first Ctrl-C does, and waits for it.
+func (l *listener) end() {
+	l.stop()
+	l.wait()
+	l.stderr = <-l.said
+}
+
+// world is a lab, and the flags with which a tunnel through it works.
+type world struct {
+	*lab.Lab
+	dir string
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	l, err := lab.Start(lab.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	w := &world{Lab: l, dir: t.TempDir()}
+	t.Setenv("XDG_CACHE_HOME", w.dir) // where tokens are kept
+	t.Setenv("HOME", w.dir)
+	w.file(t, "edge-ca.pem", l.CAPEM())
+	w.file(t, "proxy-ca.pem", l.ProxyCAPEM())
+	return w
+}
+
+func (w *world) file(t *testing.T, name string, data []byte) string {
+	t.Helper()
+	path := filepath.Join(w.dir, name)
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// tcp makes a command line for a destination of the lab; later flags win.
+func (w *world) tcp(destination string, more ...string) []string {
+	return append([]string{"tcp", destination, "--pomerium-url", w.EdgeURL().String(), "--forward-proxy", w.ProxyURL("http"),
+		"--alternate-ca-path", filepath.Join(w.dir, "edge-ca.pem"), "--browser-cmd", "false"}, more...)
+}
