@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,9 +66,12 @@ func TestEdgeCase24_AddressesInTurn(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
+				var mu sync.Mutex
 				var attempts []attempt
 				d := proxy.Dialer{Lookup: lookup(tc.ips...), Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+					mu.Lock()
 					attempts = append(attempts, attempt{addr, time.Since(start)})
+					mu.Unlock()
 					host, _, _ := net.SplitHostPort(addr)
 					switch {
 					case strings.Contains(tc.silent, host):
@@ -118,10 +122,13 @@ func TestEdgeCase24_DeadAddressOfTheProxy(t *testing.T) {
 
 func TestDialerLateWinnersAreClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
 		var peers []net.Conn
 		d := proxy.Dialer{Lookup: lookup("192.0.2.1", "192.0.2.2"), Dial: func(context.Context, string, string) (net.Conn, error) {
 			client, server := net.Pipe()
+			mu.Lock()
 			peers = append(peers, server)
+			mu.Unlock()
 			time.Sleep(time.Second) // of the bubble's clock; deaf to the context
 			return client, nil
 		}}

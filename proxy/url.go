@@ -116,7 +116,7 @@ func parseHost(authority, port string) (string, error) {
 			return "", errors.New("the brackets around the IPv6 address are not closed, or text follows them")
 		}
 		ip, err := netip.ParseAddr(strings.Replace(inside, "%25", "%", 1))
-		if err != nil || !ip.Is6() {
+		if err != nil || !ip.Is6() || strings.ContainsFunc(ip.Zone(), notInHost) {
 			return "", errors.New("there is no IPv6 address in the brackets")
 		}
 		host = ip.String()
@@ -177,13 +177,15 @@ func asciiHost(host string) (string, error) {
 		}
 		host = ascii
 	}
-	if host == "" || strings.ContainsFunc(host, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '.' && r != '_'
-	}) {
+	if host == "" || strings.ContainsFunc(host, notInHost) {
 		return "", errors.New("the host name has a character that no host name has")
 	}
 	if len(host) > 255 {
 		return "", errors.New("the host name is longer than 255 bytes")
 	}
 	return host, nil
+}
+
+func notInHost(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '.' && r != '_'
 }

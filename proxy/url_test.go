@@ -95,6 +95,7 @@ var badURLs = []struct{ raw, err string }{
 	{"http://[::1", "the brackets around the IPv6 address are not closed, or text follows them"},
 	{"http://[::1]S", "the brackets around the IPv6 address are not closed, or text follows them"},
 	{"http://[S]:3128", "there is no IPv6 address in the brackets"},
+	{"http://[::%%]:3128", "there is no IPv6 address in the brackets"},
 	{"http://[192.0.2.1]:3128", "there is no IPv6 address in the brackets"},
 	{"http://S*x:3128", errHost},
 	{"http://a%41.test:3128", errHost},
