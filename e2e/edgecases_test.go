@@ -77,6 +77,58 @@ func drain(conn io.Reader, before func(read int64)) (n int64, sum string, err er
 	return n, hex.EncodeToString(hash.Sum(nil)), err
 }
 
+// TestEdgeCase53_WrongKind asks for a route of the other kind beside a tunnel that runs: the edge sends GOAWAY.
+func TestEdgeCase53_WrongKind(t *testing.T) {
+	oneWay(t)
+	tun := open(t, arguments(proxy(t, "squid"), "h2", world.Target, append(goodToken, world.Datagram, "--max-connections", "1")...))
+	target, wrong := tun.to(t, world.Target), tun.to(t, world.Datagram)
+	var running []*net.TCPConn
+	for range 3 { // one alone, two that share
+		conn := dial(t, target)
+		order(t, conn, world.Order{Send: 1, Take: 1, End: world.Digest}, 1)
+		running = append(running, conn)
+	}
+	for range 3 {
+		if _, err := io.ReadAll(dial(t, wrong)); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("a tunnel to the wrong kind of route: %v, want a reset", err)
+		}
+		order(t, dial(t, target), world.Order{Send: 10, End: world.Close}, 10)
+	}
+	tun.log.await(t, regexp.MustCompile(`dns\.test:53.*(?i:udp)`))
+	for i, conn := range running {
+		io.CopyN(conn, world.NewPattern(), 1)
+		if digest, err := io.ReadAll(conn); string(digest) != world.Sum(1) {
+			t.Errorf("tunnel %d: %q, %v; want it to have gone on", i, digest, err)
+		}
+	}
+}
+
+// TestEdgeCase54_StreamLimit opens more tunnels than the edge allows on a connection.
+func TestEdgeCase54_StreamLimit(t *testing.T) {
+	oneWay(t)
+	tun := open(t, arguments(proxy(t, "squid"), "h2", world.Target, append(goodToken, "--max-connections", "1")...))
+	const tunnels = 1024 + 50
+	conns := make([]*net.TCPConn, tunnels)
+	for i := range conns {
+		conns[i] = tun.dial(t)
+		fmt.Fprint(conns[i], world.Order{Send: 10, Take: 1, End: world.Close})
+	}
+	for i, conn := range conns {
+		got := make([]byte, 10)
+		if _, err := io.ReadFull(conn, got); err != nil {
+			t.Fatalf("tunnel %d: %v", i, err)
+		}
+	}
+	for _, conn := range conns { // all were open at once
+		io.WriteString(conn, "x")
+	}
+	for i, conn := range conns {
+		if rest, err := io.ReadAll(conn); len(rest) != 0 || err != nil {
+			t.Fatalf("tunnel %d ended with %q, %v", i, rest, err)
+		}
+	}
+}
+
 // TestEdgeCase55_Stalled stops reading one tunnel: the others go on, memory stays bounded, and what was held back still comes.
 func TestEdgeCase55_Stalled(t *testing.T) {
 	for _, mode := range modes {
@@ -279,6 +331,27 @@ func TestEdgeCase58_SilenceThroughSquid(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestEdgeCase59_DeadPath has a proxy fall silent: nothing is closed, nothing arrives.
+func TestEdgeCase59_DeadPath(t *testing.T) {
+	t.Parallel()
+	oneWay(t)
+	p := proxy(t, "microsocks-frozen")
+	tun := open(t, arguments(p, "h2", world.Target, append(goodToken, "--keep-alive", "1s")...))
+	conn := tun.dial(t)
+	order(t, conn, world.Order{Send: 5, Take: 1, End: world.Close}, 5)
+	if err := p.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := drain(conn, nil)
+	if !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the local program saw %v, want a reset", err)
+	}
+	if err := p.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	order(t, tun.dial(t), world.Order{Send: 5, End: world.Close}, 5)
 }
 
 // TestEdgeCase61_SlowReader lets the destination close while we are slow, and near the end stop.

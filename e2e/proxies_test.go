@@ -19,12 +19,11 @@ import (
 
 // TestThroughEveryProxy does what people do, through each kind of forward proxy, on HTTP/1.1 and HTTP/2.
 func TestThroughEveryProxy(t *testing.T) {
+	t.Parallel()
 	for _, kind := range world.Kinds() {
-		if kind == "squid-idle" { // has a test of its own
-			continue
-		}
 		for _, protocol := range []string{"h1", "h2"} {
 			t.Run(kind+"/"+protocol, func(t *testing.T) {
+				t.Parallel()
 				oneWay(t)
 				p := proxy(t, kind)
 				tun := open(t, arguments(p, protocol, world.Echo, append(goodToken, world.Target, world.Web, world.Redis, world.Postgres)...))
@@ -90,10 +89,10 @@ func redis(t *testing.T, addr string) {
 		t.Fatal(err)
 	}
 	value := strings.Repeat("0123456789", 200_000)
-	if out := must(t, strings.NewReader(value), "redis-cli", "-p", port(t, addr), "-x", "set", "key"); out != "OK\n" {
+	if out := must(t, strings.NewReader(value), "redis-cli", "-p", port(t, addr), "-x", "set", t.Name()); out != "OK\n" {
 		t.Errorf("set: %q", out)
 	}
-	if out := must(t, nil, "redis-cli", "-p", port(t, addr), "get", "key"); out != value+"\n" {
+	if out := must(t, nil, "redis-cli", "-p", port(t, addr), "get", t.Name()); out != value+"\n" {
 		t.Errorf("get: %d bytes, not the %d that were set", len(out), len(value))
 	}
 }
@@ -114,11 +113,12 @@ func postgres(t *testing.T, addr string) {
 		}
 		return must(t, stdin, "psql", args...)
 	}
-	psql(strings.NewReader(rows.String()), "drop table if exists t", "create table t (n int, sum text)", "copy t from stdin")
-	if bad := psql(nil, "select count(*) filter (where sum = md5(n::text)), count(*) from t"); bad != "100000|100000\n" {
-		t.Errorf("rows as they were sent, and all: %s", bad)
+	table := strconv.Quote(t.Name())
+	psql(strings.NewReader(rows.String()), "create table "+table+" (n int, sum text)", "copy "+table+" from stdin")
+	if counts := psql(nil, "select count(*) filter (where sum = md5(n::text)), count(*) from "+table); counts != "100000|100000\n" {
+		t.Errorf("rows as they were sent, and all: %s", counts)
 	}
-	if out := psql(nil, "copy (select * from t order by n) to stdout"); out != rows.String() {
+	if out := psql(nil, "copy (select * from "+table+" order by n) to stdout"); out != rows.String() {
 		t.Errorf("%d bytes came back, not the %d that were sent", len(out), rows.Len())
 	}
 }

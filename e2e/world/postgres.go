@@ -15,19 +15,21 @@ import (
 
 // StartPostgres starts a database of its own behind the route Postgres. Anybody may log in as "postgres" without a password.
 func (w *World) StartPostgres(ctx context.Context) error {
-	if w.programs["postgres"] != nil {
-		return nil
-	}
+	_, err := w.once("postgres", func() (*Process, error) { return w.postgres(ctx) })
+	return err
+}
+
+func (w *World) postgres(ctx context.Context) (*Process, error) {
 	as, err := credentialOf("postgres") // the server refuses to run as root
 	if err != nil {
-		return err
+		return nil, err
 	}
 	data := filepath.Join(w.EdgeHost.dir, "postgres")
 	if err := os.Mkdir(data, 0o700); err != nil {
-		return err
+		return nil, err
 	}
 	if err := os.Chown(data, int(as.Uid), int(as.Gid)); err != nil {
-		return err
+		return nil, err
 	}
 	run := func(cmd *exec.Cmd) *exec.Cmd {
 		cmd.Dir = data
@@ -36,11 +38,10 @@ func (w *World) StartPostgres(ctx context.Context) error {
 	}
 	initdb := run(command("initdb", "--auth=trust", "--username=postgres", "--no-sync", "--no-locale", "--encoding=UTF8", data))
 	if out, err := initdb.CombinedOutput(); err != nil {
-		return fmt.Errorf("making a database: %w\n%s", err, out)
+		return nil, fmt.Errorf("making a database: %w\n%s", err, out)
 	}
-	w.programs["postgres"], err = w.EdgeHost.Launch(ctx, "postgres", postgresAddr, run(command("postgres", "-D", data,
+	return w.EdgeHost.Launch(ctx, "postgres", postgresAddr, run(command("postgres", "-D", data,
 		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off")))
-	return err
 }
 
 func credentialOf(name string) (*syscall.Credential, error) {

@@ -81,6 +81,12 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
+// Freeze stops the program from running: its connections stay, and say nothing.
+func (p *Process) Freeze() error { return p.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Thaw lets it go on.
+func (p *Process) Thaw() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
+
 // Pid is the program's process id.
 func (p *Process) Pid() int { return p.cmd.Process.Pid }
 

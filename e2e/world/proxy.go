@@ -35,24 +35,29 @@ var kinds = []struct {
 	scheme   string
 	port     int
 	password string
+	special  bool // for one test, which does to it what others would not bear
 }{
-	{"squid", startSquid, "squid", "http", 3128, ""},
-	{"squid-basic", startSquid, "squid", "http", 3129, Password},
-	{"squid-tls", startSquid, "squid", "https", 3130, ""},
-	{"squid-tls-basic", startSquid, "squid", "https", 3131, Password},
-	{"squid-idle", startIdleSquid, "squid-idle", "http", 3138, ""},
-	{"tinyproxy", startTinyproxy, "tinyproxy", "http", 8888, ""},
-	{"dante", startDante, "dante", "socks5", 1080, ""},
-	{"dante-password", startDantePassword, "dante-password", "socks5", 1081, Password},
-	{"microsocks", startMicrosocks, "microsocks", "socks5", 1082, ""},
-	{"microsocks-password", startMicrosocksPassword, "microsocks-password", "socks5", 1083, Password},
+	{"squid", startSquid, "squid", "http", 3128, "", false},
+	{"squid-basic", startSquid, "squid", "http", 3129, Password, false},
+	{"squid-tls", startSquid, "squid", "https", 3130, "", false},
+	{"squid-tls-basic", startSquid, "squid", "https", 3131, Password, false},
+	{"squid-idle", startIdleSquid, "squid-idle", "http", 3138, "", true},
+	{"tinyproxy", startTinyproxy, "tinyproxy", "http", 8888, "", false},
+	{"dante", startDante, "dante", "socks5", 1080, "", false},
+	{"dante-password", startDantePassword, "dante-password", "socks5", 1081, Password, false},
+	{"microsocks", startMicrosocks, "microsocks", "socks5", 1082, "", false},
+	{"microsocks-frozen", startFreezer, "microsocks-frozen", "socks5", 1084, "", true},
+	{"microsocks-password", startMicrosocksPassword, "microsocks-password", "socks5", 1083, Password, false},
 }
 
-// Kinds names the forward proxies that Proxy can start.
+// Kinds names the forward proxies that any test may use. There are more: "squid-idle" cuts what is silent for five seconds,
+// "microsocks-frozen" is there to be frozen.
 func Kinds() []string {
 	var names []string
 	for _, k := range kinds {
-		names = append(names, k.name)
+		if !k.special {
+			names = append(names, k.name)
+		}
 	}
 	return names
 }
@@ -63,14 +68,11 @@ func (w *World) Proxy(ctx context.Context, kind string) (*Proxy, error) {
 		if k.name != kind {
 			continue
 		}
-		if w.programs[k.program] == nil {
-			process, err := k.start(ctx, w)
-			if err != nil {
-				return nil, err
-			}
-			w.programs[k.program] = process
+		process, err := w.once(k.program, func() (*Process, error) { return k.start(ctx, w) })
+		if err != nil {
+			return nil, err
 		}
-		p := &Proxy{Process: w.programs[k.program], CA: w.proxyCA.CA}
+		p := &Proxy{Process: process, CA: w.proxyCA.CA}
 		p.URL = &url.URL{Scheme: k.scheme, Host: fmt.Sprintf("proxy.test:%d", k.port)}
 		if k.password != "" {
 			p.URL.User = url.UserPassword(User, k.password)

@@ -48,6 +48,10 @@ func startMicrosocksPassword(ctx context.Context, w *World) (*Process, error) {
 	return w.microsocks(ctx, "microsocks-password", 1083, "-u", User, "-P", Password)
 }
 
+func startFreezer(ctx context.Context, w *World) (*Process, error) {
+	return w.microsocks(ctx, "microsocks-frozen", 1084)
+}
+
 func (w *World) microsocks(ctx context.Context, name string, port int, args ...string) (*Process, error) {
 	cmd := command("microsocks", append([]string{"-i", proxyAddr, "-p", strconv.Itoa(port)}, args...)...)
 	return w.ProxyHost.Launch(ctx, name, fmt.Sprintf("%s:%d", proxyAddr, port), cmd)

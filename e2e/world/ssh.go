@@ -35,24 +35,25 @@ User root
 // StartSSH starts a server behind the route SSH, and returns the configuration file with which a client is let in as root.
 func (w *World) StartSSH(ctx context.Context) (config string, err error) {
 	dir := filepath.Join(w.EdgeHost.dir, "ssh")
-	config = filepath.Join(dir, "ssh_config")
-	if w.programs["sshd"] != nil {
-		return config, nil
-	}
+	_, err = w.once("sshd", func() (*Process, error) { return w.sshd(ctx, dir) })
+	return filepath.Join(dir, "ssh_config"), err
+}
+
+func (w *World) sshd(ctx context.Context, dir string) (*Process, error) {
 	for _, d := range []string{dir, "/run/sshd"} { // the server wants the second one to exist, and keeps nothing there
 		if err := os.MkdirAll(d, 0o755); err != nil {
-			return "", err
+			return nil, err
 		}
 	}
 	for _, key := range []string{"host_key", "user_key"} {
 		out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, key)).CombinedOutput()
 		if err != nil {
-			return "", fmt.Errorf("making %s: %w\n%s", key, err, out)
+			return nil, fmt.Errorf("making %s: %w\n%s", key, err, out)
 		}
 	}
 	hostKey, err := os.ReadFile(filepath.Join(dir, "host_key.pub"))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	for file, content := range map[string]string{
 		"sshd_config": fmt.Sprintf(sshdConfig, dir),
@@ -60,9 +61,8 @@ func (w *World) StartSSH(ctx context.Context) (config string, err error) {
 		"known_hosts": "ssh.test " + string(hostKey),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o644); err != nil {
-			return "", err
+			return nil, err
 		}
 	}
-	w.programs["sshd"], err = w.EdgeHost.Launch(ctx, "sshd", sshAddr, command("sshd", "-D", "-e", "-f", filepath.Join(dir, "sshd_config")))
-	return config, err
+	return w.EdgeHost.Launch(ctx, "sshd", sshAddr, command("sshd", "-D", "-e", "-f", filepath.Join(dir, "sshd_config")))
 }

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 )
 
 // World is a running network with an edge.
@@ -27,7 +28,8 @@ type World struct {
 	Dir    string // files of all parts, readable by everybody
 
 	proxyCA  Authority
-	programs map[string]*Process // of the forward proxies that run
+	mu       sync.Mutex
+	programs map[string]*Process // the forward proxies and servers that run
 	close    []func()
 }
 
@@ -148,6 +150,20 @@ func (w *World) Close() {
 }
 
 func (w *World) onClose(f func()) { w.close = append(w.close, f) }
+
+// once returns the program of that name, and starts it if it does not run yet.
+func (w *World) once(name string, start func() (*Process, error)) (*Process, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.programs[name] == nil {
+		p, err := start()
+		if err != nil {
+			return nil, err
+		}
+		w.programs[name] = p
+	}
+	return w.programs[name], nil
+}
 
 // serve listens on an address of the edge's host.
 func (w *World) serve(addr string, start func(net.Listener)) (string, error) {
