@@ -27,8 +27,10 @@ type Exchange interface {
 	Answer(challenge string) (credentials string, err error)
 }
 
-// maxAnswers bounds how often one attempt to get through answers a 407.
-const maxAnswers = 4
+const (
+	maxAnswers = 4  // answers to 407s in one attempt to get through
+	maxSchemes = 16 // schemes that an error lists
+)
 
 // A demand is what a proxy asked for and was satisfied with.
 type demand struct {
@@ -69,12 +71,7 @@ func (l *login) accepted() {
 // answer takes the lines of Proxy-Authenticate and prepares credentials.
 func (l *login) answer(lines []string) error {
 	challenges := parseChallenges(lines)
-	l.schemes = nil
-	for _, c := range challenges {
-		if !slices.ContainsFunc(l.schemes, func(s string) bool { return strings.EqualFold(s, c.scheme) }) {
-			l.schemes = append(l.schemes, c.scheme)
-		}
-	}
+	l.schemes = l.named(challenges)
 	if l.answers++; l.answers > maxAnswers {
 		return fmt.Errorf("the proxy asked again after %d answers: %w", maxAnswers, ErrRejected)
 	}
@@ -95,6 +92,19 @@ func (l *login) answer(lines []string) error {
 		}
 	}
 	return l.explain(refused)
+}
+
+// named lists the schemes of challenges, each once, for people to read.
+func (l *login) named(challenges []challenge) []string {
+	var names []string
+	for _, c := range challenges {
+		name := quote(c.scheme, l.secrets())
+		known := slices.ContainsFunc(names, func(s string) bool { return strings.EqualFold(s, name) })
+		if name != "" && !known && len(names) < maxSchemes {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 var errUnasked = errors.New("no credentials were sent")

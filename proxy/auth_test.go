@@ -116,6 +116,21 @@ func TestEdgeCase15_RememberedPasswordIsRefusedLater(t *testing.T) {
 	}
 }
 
+// tinyproxy answers a wrong password with 401.
+func TestEdgeCase16_401AfterThePassword(t *testing.T) {
+	p := answer(t, func(_ int, head string) (string, bool) {
+		if field(head, "Proxy-Authorization") == "" {
+			return "HTTP/1.1 407 No\r\n" + wants + "Content-Length: 0\r\n\r\n", true
+		}
+		return "HTTP/1.1 401 Unauthorized\r\nContent-Type: text/html\r\nContent-Length: 31\r\n\r\n<title>401 Unauthorized</title>", true
+	})
+	_, err := hop(t, userURL, to(p.addr)).DialContext(t.Context(), "tcp", target)
+	want := "forward proxy http://proxy.test:3128: authenticate: 401 Unauthorized: the proxy refused the user name or the password"
+	if text(err) != want || !errors.Is(err, proxy.ErrRejected) {
+		t.Errorf("error\n got %v\nwant %s", err, want)
+	}
+}
+
 // endless is a scheme that always has one more answer.
 type endless struct{ broken string }
 

@@ -137,7 +137,7 @@ func quote(text string, secrets []string) string {
 		return ""
 	}
 	for _, secret := range secrets {
-		if secret != "" && strings.Contains(text, secret) {
+		if secret = printable(secret); secret != "" && strings.Contains(text, secret) {
 			return ""
 		}
 	}

@@ -119,8 +119,12 @@ func checkHeader(header http.Header) error {
 // refused explains an answer that is neither 2xx nor 407, and closes w.
 func (h *Hop) refused(ctx context.Context, w *wire, target string, answer *reply, l *login) error {
 	var err error
-	status := h.statusText(answer, l)
+	op, status := OpConnect, h.statusText(answer, l)
 	switch {
+	case answer.status == http.StatusUnauthorized && l.demand != nil:
+		// What tinyproxy says to a wrong password.
+		h.asked.CompareAndSwap(l.demand, nil)
+		op, err = OpAuth, fmt.Errorf("%s: %w", status, ErrRejected)
 	case answer.status == http.StatusUnauthorized:
 		// 401 is for servers. Sending it the proxy's password would be a guess.
 		err = fmt.Errorf("%s: a web server asks for a password like that, a proxy does with 407; nothing is sent", status)
@@ -131,7 +135,7 @@ func (h *Hop) refused(ctx context.Context, w *wire, target string, answer *reply
 	}
 	body, _ := w.body(answer)
 	w.close()
-	return h.answered(ctx, OpConnect, target, answer, body, l, err)
+	return h.answered(ctx, op, target, answer, body, l, err)
 }
 
 // unanswered explains a 407 that cannot be answered, and closes w.
@@ -147,7 +151,9 @@ func (h *Hop) answered(ctx context.Context, op, target string, answer *reply, bo
 	failed.Status = answer.status
 	failed.Schemes = l.schemes
 	failed.Location = quote(locationHost(answer), l.secrets())
-	failed.Body = quote(gist(answer, body), l.secrets())
+	if text := quote(gist(answer, body), l.secrets()); text != h.statusText(answer, l) { // said already
+		failed.Body = text
+	}
 	for _, name := range []string{"Proxy-Status", "Retry-After", "Via", "X-Squid-Error"} {
 		value := quote(printable(strings.Join(answer.header[name], ", ")), l.secrets())
 		if value == "" {

@@ -124,7 +124,7 @@ func (t *Transport) ask(hop *Hop, req *http.Request) (*http.Response, error) {
 		}
 		resp, err := t.http.RoundTrip(out)
 		if err != nil {
-			return nil, unwrapHop(err)
+			return nil, hop.broken(req, login, err)
 		}
 		if resp.StatusCode != http.StatusProxyAuthRequired {
 			login.accepted()
@@ -160,13 +160,17 @@ func again(req *http.Request) (*http.Request, error) {
 	return req, nil
 }
 
-// unwrapHop takes the hop's error out of what net/http wraps around it.
-func unwrapHop(err error) error {
+// broken makes the hop's error of what net/http says: whatever breaks a request
+// in absolute form, it is the connection to the proxy that breaks.
+func (h *Hop) broken(req *http.Request, l *login, err error) error {
 	var failed *Error
 	if errors.As(err, &failed) {
 		return failed
 	}
-	return err
+	if text := err.Error(); quote(text, l.secrets()) == "" { // net/http quotes what it does not understand
+		err = &WrongProtocol{Want: "HTTP"}
+	}
+	return h.fail(req.Context(), OpConnect, req.URL.Host, err)
 }
 
 func closeBody(req *http.Request) {

@@ -138,6 +138,14 @@ func TestTransportAbsoluteFormWrongPassword(t *testing.T) {
 	}
 }
 
+func TestTransportAbsoluteFormErrorsNameTheHop(t *testing.T) {
+	addr := serve(t, func(c net.Conn, _ int) { readHead(c); io.WriteString(c, "\x05\xff") })
+	_, err := get(client(t, "http://proxy.test", proxy.Config{Dial: to(addr)}, nil), "http://edge.test/x")
+	if failed := asError(t, err); failed.Hop != "http://proxy.test:80" || failed.Op != proxy.OpConnect || failed.Source != "--forward-proxy" {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestTransportTunnels(t *testing.T) {
 	edge := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, r.Proto+" "+r.Host+" "+r.RequestURI+" "+r.Header.Get("Proxy-Authorization"))
