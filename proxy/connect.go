@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"golang.org/x/net/http/httpguts"
 )
@@ -64,9 +63,10 @@ func (w *wire) ask(request []byte) (*reply, error) {
 	return w.head()
 }
 
+// isClosed says whether err is the end of the connection, clean or not.
 func isClosed(err error) bool {
-	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) ||
-		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	var broken *net.OpError // a reset has another number on each system
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &broken)
 }
 
 // request writes the head of the CONNECT. Host is the authority, with its port
