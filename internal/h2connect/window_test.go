@@ -235,6 +235,7 @@ func TestQueueLimit(t *testing.T) {
 			}
 			p1.pong()
 			p2.data(idShort, 500<<10)
+			p2.pong()
 			got := receive(t, readAll(long), "the longest")
 			var e *h2connect.Error
 			if !errors.Is(got.err, h2connect.ErrQueueLimit) || !errors.As(got.err, &e) || !e.Cut {
