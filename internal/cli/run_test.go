@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"os"
 	"path/filepath"
@@ -63,10 +64,11 @@ func (r *run) start(t *testing.T, ctx context.Context, stderr io.Writer, args ..
 // listener is a program that listens.
 type listener struct {
 	run
-	addr string
-	stop context.CancelFunc
-	wait func()
-	said chan string // the rest of standard error, once it has ended
+	addr   string
+	stop   context.CancelFunc
+	wait   func()
+	onLine func(string) // sees each line after the one that says where it listens
+	said   chan string  // all of standard error, once it has ended
 }
 
 // listens starts the program and waits until it listens.
@@ -74,7 +76,7 @@ func listens(t *testing.T, env map[string]string, args ...string) *listener {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	reader, writer := io.Pipe()
-	l := &listener{run: run{env: env}, stop: stop, said: make(chan string, 1)}
+	l := &listener{run: run{env: env}, stop: stop, said: make(chan string, 1), onLine: func(string) {}}
 	wait := l.start(t, ctx, writer, args...)
 	l.wait = func() { wait(); writer.Close() }
 	lines := bufio.NewReader(reader)
@@ -85,15 +87,32 @@ func listens(t *testing.T, env map[string]string, args ...string) *listener {
 			t.Fatalf("it ended before it listened: %s", said.String())
 		}
 		said.WriteString(line)
-		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "listening on "); ok {
-			l.addr = rest
-		}
+		l.addr = listenAddr(line)
 	}
-	go func() { // joined by end
-		rest, _ := io.ReadAll(lines)
-		l.said <- said.String() + string(rest)
+	go func() { // joined by end, through said
+		for {
+			line, err := lines.ReadString('\n')
+			said.WriteString(line)
+			if err != nil {
+				l.said <- said.String()
+				return
+			}
+			l.onLine(line)
+		}
 	}()
 	return l
+}
+
+// listenAddr finds the address in the line that says where the program listens.
+func listenAddr(line string) string {
+	var said struct{ Msg, Addr string }
+	if json.Unmarshal([]byte(line), &said) == nil && said.Msg == "listening" {
+		return said.Addr
+	}
+	if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "listening on "); ok {
+		return rest
+	}
+	return ""
 }
 
 // end stops the program, as the first Ctrl-C does, and waits for it.

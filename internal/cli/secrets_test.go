@@ -1,0 +1,198 @@
+package cli_test
+
+import (
+	"encoding/json"
+	"net"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pomerium/pomerium-cli/internal/token"
+)
+
+// canary stands for every password and token. It is in no other word.
+const canary = "c4n4ry"
+
+// secret is the canary as a password that has to be percent-encoded.
+const secret = canary + "%40%3A%25"
+
+// sings reports whether the canary is in s, as it is or encoded.
+func sings(s string) bool { return strings.Contains(strings.ToLower(s), canary) }
+
+// TestEdgeCase52_Canary puts a password or a token into every input, at level
+// debug, in both formats, and looks for it in both streams.
+func TestEdgeCase52_Canary(t *testing.T) {
+	w := newWorld(t)
+	withUser := func(raw, user string) string {
+		u, err := url.Parse(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u.Scheme + "://" + user + "@" + u.Host
+	}
+	port := portOf(t, w.ProxyURL("http"))
+	tokenFile := w.file(t, "token", []byte(canary+".a.b\n"))
+	twoTokens := w.file(t, "tokens", []byte(canary+".a.b "+canary+".c.d"))
+	badKey := w.file(t, "key.pem", []byte("-----BEGIN PRIVATE KEY-----\n"+canary+"\n-----END PRIVATE KEY-----\n"))
+	cert, _, err := w.ClientCert()
+	if err != nil {
+		t.Fatal(err)
+	}
+	certFile := w.file(t, "cert.pem", cert)
+
+	type input struct {
+		env  map[string]string
+		args []string
+	}
+	inputs := map[string]input{
+		"token":             {args: w.tcp("echo.lab:7", "--service-account", canary+".a.b")},
+		"token of two":      {args: w.tcp("echo.lab:7", "--service-account", canary+" x")},
+		"token with a line": {args: w.tcp("echo.lab:7", "--service-account", canary+"\nx")},
+		"token file":        {args: w.tcp("echo.lab:7", "--service-account-file", tokenFile)},
+		"bad token file":    {args: w.tcp("echo.lab:7", "--service-account-file", twoTokens)},
+		"token variable":    {env: map[string]string{"POMERIUM_SERVICE_ACCOUNT": canary + ".a.b"}, args: w.tcp("echo.lab:7")},
+		"both variables":    {env: map[string]string{"POMERIUM_SERVICE_ACCOUNT": canary, "POMERIUM_SERVICE_ACCOUNT_FILE": tokenFile}, args: w.tcp("echo.lab:7")},
+		"bad key":           {args: w.tcp("echo.lab:7", "--client-cert", certFile, "--client-key", badKey)},
+		"edge":              {args: w.tcp("echo.lab:7", "--pomerium-url", "https://user:"+secret+"@edge.lab")},
+		"edge query":        {args: w.tcp("echo.lab:7", "--pomerium-url", "https://edge.lab/?token="+canary)},
+		"edge broken":       {args: w.tcp("echo.lab:7", "--pomerium-url", "https://user:"+canary+"%zz@edge.lab")},
+		"destination":       {args: w.tcp("tcp+https://user:" + secret + "@edge.lab/echo.lab:7")},
+		"destination two":   {args: w.tcp("https://" + canary + "@edge.lab:443/echo.lab:7?x=" + canary)},
+	}
+	proxies := map[string]string{
+		"works":           withUser(w.ProxyURL("http"), "user:"+secret),
+		"refused":         withUser(w.ProxyURL("http+password"), "user:"+secret),
+		"refused tls":     withUser(w.ProxyURL("https+password"), "user:"+secret),
+		"refused socks":   withUser(w.ProxyURL("socks5+password"), "user:"+secret),
+		"wrong kind":      "socks5://user:" + secret + "@127.0.0.1:" + port,
+		"wrong kind back": "http://user:" + secret + "@127.0.0.1:" + portOf(t, w.ProxyURL("socks5")),
+		"dead":            "http://user:" + secret + "@127.0.0.1:1",
+		"bare":            "user:" + secret + "@127.0.0.1:" + port,
+		"user alone":      "http://" + canary + "@127.0.0.1:1",
+		"too long":        "socks5://user:" + strings.Repeat(canary, 60) + "@127.0.0.1:1",
+	}
+	for i, raw := range []string{"http://user:%s@h:0", "http://user:%s@", "http://user:%s@h/p", "http://user:%s@h?q", "http://user:%s@h#f",
+		"ftp://user:%s@h", "http://user:%s%%@h:1", "http://user:%s#@h:1", "http://user:%s/@h:1", "http://user:%s@@h:1", "http://us er:%s@h:1",
+		"http://user:%s\r\n@h:1", "\"http://user:%s@h:1\"", "http:user:%s@h", "user:%s", "http://[user:%s@h", "http://user:%s@h:port"} {
+		proxies["malformed "+string(rune('a'+i))] = strings.ReplaceAll(strings.ReplaceAll(raw, "%%", "%"), "%s", canary)
+	}
+	for name, raw := range proxies {
+		inputs["flag "+name] = input{args: w.tcp("echo.lab:7", "--forward-proxy", raw)}
+		bare := withoutFlag(w.tcp("echo.lab:7"), "--forward-proxy")
+		for _, variable := range []string{"HTTPS_PROXY", "all_proxy"} {
+			inputs[variable+" "+name] = input{env: map[string]string{variable: raw}, args: bare}
+		}
+	}
+	w.singingToken(t)
+	for name, in := range inputs {
+		for _, format := range []string{"text", "json"} {
+			t.Run(name+"/"+format, func(t *testing.T) {
+				r := &run{env: in.env}
+				args := in.args
+				if !strings.Contains(name, "oken") { // else a wrong token would open a browser
+					args = append(args, "--service-account", w.Token())
+				}
+				r.main(t, append(args, "--listen", "-", "--connect-timeout", "300ms", "--log-level", "debug", "--log-format", format)...)
+				if sings(r.stdout + r.stderr) {
+					t.Errorf("exit code %d: %s%s", r.code, r.stdout, r.stderr)
+				}
+			})
+		}
+	}
+}
+
+// singingToken puts a token with the canary where the program keeps tokens.
+func (w *world) singingToken(t *testing.T) {
+	t.Helper()
+	store := token.File{Dir: filepath.Join(w.dir, "pomerium-cli", "jwts")}
+	if err := store.Save(token.Key(w.EdgeURL()), canary+".a.b"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestEdgeCase52_SignIn: a kept token that the edge refuses, and the one that a
+// sign-in brings, are in no line; the sign-in page's address is for the person.
+func TestEdgeCase52_SignIn(t *testing.T) {
+	w := newWorld(t)
+	w.singingToken(t)
+	l := signedIn(t, w, w.tcp("echo.lab:7", "--log-level", "debug", "--log-format", "json"))
+	store := token.File{Dir: filepath.Join(w.dir, "pomerium-cli", "jwts")}
+	got, err := store.Load(token.Key(w.EdgeURL()))
+	if err != nil || got == "" || sings(got) {
+		t.Fatalf("no new token was kept: %v", err)
+	}
+	if sings(l.stderr) || strings.Contains(l.stderr, got) {
+		t.Errorf("a token is in: %s", l.stderr)
+	}
+}
+
+// signedIn runs a listener, has its first connection sign in, and ends it.
+func signedIn(t *testing.T, w *world, args []string) *listener {
+	t.Helper()
+	l := listens(t, nil, args...)
+	l.onLine = func(line string) {
+		var said struct{ Msg, URL string }
+		if json.Unmarshal([]byte(line), &said) == nil && said.Msg == "sign in" {
+			if err := w.Browse(t.Context(), said.URL); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	c, err := net.Dial("tcp", l.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Read(make([]byte, 1)); err != nil {
+		t.Error(err)
+	}
+	c.Close()
+	l.end()
+	return l
+}
+
+func portOf(t *testing.T, raw string) string {
+	t.Helper()
+	u, err := url.Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Port()
+}
+
+func withoutFlag(args []string, flag string) []string {
+	for i, a := range args {
+		if a == flag {
+			return append(args[:i:i], args[i+2:]...)
+		}
+	}
+	return args
+}
+
+// FuzzEdgeCase52_Proxy puts a password into proxy settings of every shape. The
+// run ends before anything is dialed: that address is not this machine's.
+func FuzzEdgeCase52_Proxy(f *testing.F) {
+	for _, seed := range [][2]string{{"http://user:", "@h:1"}, {"", ""}, {"http://", "@h"}, {"socks5://a:b", "@h:1/x"}, {"http://user:%", "@h"},
+		{"\"http://user:", "@h:1\""}, {"http://[::1", "]:1"}, {"http:", ""}, {"//user:", "@h"}, {"http://user:#", "@h"}, {"http://h/?", "#x"}} {
+		f.Add(seed[0], seed[1])
+	}
+	f.Fuzz(func(t *testing.T, before, after string) {
+		if sings(before) || sings(after) || strings.HasSuffix(before, "@") {
+			t.Skip() // a host name is no secret
+		}
+		raw := before + canary + "@h:1" + after
+		for _, format := range []string{"text", "json"} {
+			flag, env := &run{}, &run{env: map[string]string{"HTTPS_PROXY": raw}}
+			args := []string{"tcp", "db.example.com:5432", "--listen", "192.0.2.1:1", "--log-level", "debug", "--log-format", format}
+			flag.main(t, append(args, "--forward-proxy", raw)...)
+			env.main(t, args...)
+			if sings(flag.stderr + flag.stdout + env.stderr + env.stdout) {
+				t.Errorf("%q: %s%s", raw, flag.stderr, env.stderr)
+			}
+		}
+	})
+}
