@@ -27,6 +27,8 @@ func TestScripts(t *testing.T) {
 			"start":  start,
 			"quit":   quit,
 			"talk":   talk,
+			"hold":   hold,
+			"held":   held,
 			"exits":  exits,
 		},
 	})

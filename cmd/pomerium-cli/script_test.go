@@ -28,7 +28,7 @@ func setup(env *testscript.Env) error {
 		"NO_PROXY", "no_proxy", "LOG_LEVEL", "POMERIUM_SERVICE_ACCOUNT", "POMERIUM_SERVICE_ACCOUNT_FILE"} {
 		env.Setenv(name, "")
 	}
-	env.Values[world] = &network{programs: make(map[string]*running)}
+	env.Values[world] = &network{programs: make(map[string]*running), held: make(map[string]net.Conn)}
 	return nil
 }
 
@@ -40,6 +40,7 @@ const world key = 0 // of a script's *network
 type network struct {
 	lab      *lab.Lab
 	programs map[string]*running
+	held     map[string]net.Conn
 }
 
 // direct checks that nothing reached the edge beside the proxies.
@@ -110,11 +111,11 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Check(r.cmd.Start())
 	ts.Value(world).(*network).programs[args[0]] = r
-	ts.Defer(func() { r.end(os.Kill) })
+	ts.Defer(func() { r.signal(os.Kill); r.wait() })
 
 	addrs := make(chan string, listeners)
 	l := ts.Value(world).(*network).lab
-	go func() { // joined by end, through done
+	go func() { // joined by wait, through done
 		defer close(r.done)
 		defer close(addrs)
 		for lines := bufio.NewScanner(io.TeeReader(stderr, &r.stderr)); lines.Scan(); {
@@ -129,7 +130,7 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 	for i := range listeners {
 		addr, ok := <-addrs
 		if !ok {
-			r.end(os.Kill)
+			r.wait()
 			ts.Fatalf("it ended before it listened: %s", r.stderr.String())
 		}
 		ts.Setenv("ADDR"+strconv.Itoa(i+1), addr)
@@ -190,16 +191,43 @@ func signInPage(line string) string {
 	return page
 }
 
-// end sends a signal and waits for the end of the program.
-func (r *running) end(s os.Signal) {
+func (r *running) signal(s os.Signal) { _ = r.cmd.Process.Signal(s) }
+
+// wait waits for the end of the program.
+func (r *running) wait() {
 	r.once.Do(func() {
-		_ = r.cmd.Process.Signal(s)
 		<-r.done
 		_ = r.cmd.Wait()
 	})
 }
 
+// hold opens a connection to an echo, and keeps it until the script ends or
+// held looks at it: hold name addr.
+func hold(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: hold name addr")
+	}
+	c, err := net.Dial("tcp", args[1])
+	ts.Check(err)
+	ts.Defer(func() { _ = c.Close() })
+	ts.Check(c.SetDeadline(time.Now().Add(30 * time.Second)))
+	_, err = exchange(c, "x", "x", true)
+	ts.Check(err)
+	ts.Value(world).(*network).held[args[0]] = c
+}
+
+// held checks that a connection which was kept is reset: held name.
+func held(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: held name")
+	}
+	if _, err := io.ReadAll(ts.Value(world).(*network).held[args[0]]); !errors.Is(err, syscall.ECONNRESET) {
+		ts.Fatalf("read %v, want a reset", err)
+	}
+}
+
 // quit ends a program and checks its exit code: quit name [INT|TERM|HUP] code.
+// Several signals, INT+TERM, are sent one after the other.
 // What it wrote is in the files name.out and name.err then.
 func quit(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
@@ -209,7 +237,10 @@ func quit(ts *testscript.TestScript, neg bool, args []string) {
 	if r == nil {
 		ts.Fatalf("%s was not started", args[0])
 	}
-	r.end(map[string]os.Signal{"INT": os.Interrupt, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP}[args[1]])
+	for name := range strings.SplitSeq(args[1], "+") {
+		r.signal(map[string]os.Signal{"INT": os.Interrupt, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP}[name])
+	}
+	r.wait()
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".out"), r.stdout.Bytes(), 0o600))
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".err"), r.stderr.Bytes(), 0o600))
 	if code := r.cmd.ProcessState.ExitCode(); strconv.Itoa(code) != args[2] {

@@ -3,6 +3,7 @@ package cli
 import (
 	"crypto/x509"
 	"errors"
+	"io"
 	"net"
 	"net/url"
 	"slices"
@@ -191,7 +192,12 @@ func hintProxyAnswer(err error) string {
 	if !ok || e.Op != proxy.OpConnect {
 		return ""
 	}
+	late, _ := as[net.Error](err)
 	switch {
+	case late != nil && late.Timeout() && strings.HasPrefix(e.Hop, "socks5"):
+		return "an HTTP proxy answers SOCKS with silence: try http:// in " + setting(e.Source) + ", or wait longer with --connect-timeout"
+	case late != nil && late.Timeout():
+		return "a SOCKS proxy answers HTTP with silence: try socks5:// in " + setting(e.Source) + ", or wait longer with --connect-timeout"
 	case e.Location != "":
 		return "sign in to the network in a browser (it points to " + e.Location + "), then try again; or choose another --forward-proxy"
 	case e.Status == 403 || e.Status == 405:
@@ -232,6 +238,8 @@ func hintEdgeTLS(err error) string {
 		return "check this machine's clock (date), and the server's certificate"
 	case errors.Is(err, tunnel.ErrNotTLS):
 		return "open a web page in a browser to sign in to the network, or check the port in --pomerium-url"
+	case is[*tunnel.Error](err) && errors.Is(err, io.EOF):
+		return "check scheme and port in --pomerium-url: a server that speaks TLS closes what is not, and the other way round"
 	case errors.Is(err, tunnel.ErrNoH2):
 		return "leave --protocol out, or say --protocol h1"
 	case strings.Contains(err.Error(), "tls: certificate required"):

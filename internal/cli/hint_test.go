@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"regexp"
@@ -70,6 +71,8 @@ var troubles = []struct {
 	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Status, e.Location = 302, "portal.example.com" }), "sign in to the network", 3},
 	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Status = 403 }), "to allow CONNECT to edge.example.com:443", 3},
 	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Status = 502 }), "could not reach edge.example.com:443", 3},
+	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Hop, e.Err = "socks5://h:1", context.DeadlineExceeded }), "try http://", 3},
+	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Err = context.DeadlineExceeded }), "try socks5://", 3},
 	{proxyErr(proxy.OpConnect, nil), "check --forward-proxy", 3},
 	{proxyErr(proxy.OpDial, func(e *proxy.Error) { e.Err = context.DeadlineExceeded }), "--connect-timeout", 3},
 	{proxyErr(proxy.OpDial, nil), "--forward-proxy direct", 3},
@@ -83,6 +86,7 @@ var troubles = []struct {
 	{x509.HostnameError{Certificate: &x509.Certificate{}}, "--pomerium-url", 1},
 	{x509.CertificateInvalidError{Cert: &x509.Certificate{}, Reason: x509.Expired}, "clock (date)", 1},
 	{tunnel.ErrNotTLS, "--pomerium-url", 1},
+	{&tunnel.Error{Edge: "edge.example.com:443", Op: "connect", Err: io.EOF}, "scheme and port in --pomerium-url", 1},
 	{tunnel.ErrNoH2, "--protocol", 1},
 	{errors.New("remote error: tls: certificate required"), "--client-cert", 1},
 
