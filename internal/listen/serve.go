@@ -151,7 +151,7 @@ func (s *Server) relay(running context.Context, local, remote relay.Stream) rela
 // told of. Nothing else that can fail has its address.
 func isWrite(err error, local net.Conn) bool {
 	for ; err != nil; err = errors.Unwrap(err) {
-		if op, ok := err.(*net.OpError); ok && op.Addr != nil && op.Addr.String() == local.RemoteAddr().String() { //nolint:errorlint // each of the chain is looked at
+		if op, ok := err.(*net.OpError); ok && op.Addr != nil && op.Addr.String() == local.RemoteAddr().String() { // each of the chain is looked at
 			return true
 		}
 	}
