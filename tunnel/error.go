@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/pomerium/pomerium-cli/internal/edge"
 	"github.com/pomerium/pomerium-cli/internal/h2connect"
@@ -30,6 +31,20 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) Unwrap() error { return e.Err }
+
+// An IdleError is the end of an HTTP/1.1 tunnel that was cut while nobody said
+// anything: by the idle limit of a proxy, most often. Nothing in band can keep
+// such a tunnel open; HTTP/2 has PING.
+type IdleError struct {
+	Quiet time.Duration // since the last byte either way
+	Err   error
+}
+
+func (e *IdleError) Error() string {
+	return fmt.Sprintf("closed by something on the way after %s idle: %v", e.Quiet.Round(time.Second), e.Err)
+}
+
+func (e *IdleError) Unwrap() error { return e.Err }
 
 // Errors that decide what to tell the user.
 var (

@@ -23,6 +23,9 @@ const (
 	// silence is how long an HTTP/1.1 tunnel waits for more after the local
 	// program has ended its side, which the edge never hears of.
 	silence = 5 * time.Minute
+	// idleAfter is the silence in both directions that is told when a tunnel is
+	// cut: shorter ones are the pauses of any conversation.
+	idleAfter = 3 * time.Second
 )
 
 // connectH1 sends CONNECT on a link and reads the answer (RFC 9110 section
@@ -57,8 +60,10 @@ type h1Stream struct {
 	early   []byte // came with the answer
 	gone    chan struct{}
 	ended   bool
-	closed  func()       // told at Close
-	heard   atomic.Int64 // UnixNano of the last bytes, once the local end is done
+	quiet   time.Duration // how long the reading side has last waited for bytes
+	sent    atomic.Int64  // UnixNano of the last bytes up
+	closed  func()        // told at Close
+	heard   atomic.Int64  // UnixNano of the last bytes, once the local end is done
 	silence atomic.Pointer[time.Timer]
 }
 
@@ -215,7 +220,9 @@ func (s *h1Stream) burst(w io.Writer) (int64, error) {
 }
 
 func (s *h1Stream) wait() error {
+	began := time.Now()
 	err := s.under.Wait()
+	s.quiet = time.Since(began)
 	if heard := s.heard.Load(); heard > 0 {
 		s.heard.CompareAndSwap(heard, time.Now().UnixNano())
 	}
@@ -233,12 +240,18 @@ func (s *h1Stream) end(err error) error {
 	switch {
 	case errors.Is(err, net.ErrClosed) && s.heard.Load() < 0:
 		return ErrSilent
-	case err != io.EOF:
+	case errors.Is(err, net.ErrClosed): // by us
 		return err
+	case err != io.EOF:
 	case net.Conn(s.under) == s.top || s.notified():
 		return io.EOF
+	default:
+		err = ErrCut
 	}
-	return ErrCut
+	if quiet := min(s.quiet, time.Since(time.Unix(0, s.sent.Load()))); quiet >= idleAfter {
+		return &IdleError{quiet, err}
+	}
+	return err
 }
 
 // notified tells whether the end of the TLS connection was announced: after a
@@ -250,6 +263,7 @@ func (s *h1Stream) notified() bool {
 
 // Send implements the relay's way to write without a copy.
 func (s *h1Stream) Send(b []byte) error {
+	s.sent.Store(time.Now().UnixNano())
 	if _, err := s.top.Write(b); err != nil {
 		return err
 	}
