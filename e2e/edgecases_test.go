@@ -304,30 +304,50 @@ func open2edge(t *testing.T) int {
 	return n
 }
 
-// TestEdgeCase58_SilenceThroughSquid keeps tunnels silent behind a proxy that cuts what is silent for five seconds.
-func TestEdgeCase58_SilenceThroughSquid(t *testing.T) {
+// TestEdgeCase51_IdleLimit is silent on HTTP/1.1 behind a proxy that cuts what is silent for five seconds. Nothing in band could
+// keep the tunnel open: the message has to say what cut it.
+func TestEdgeCase51_IdleLimit(t *testing.T) {
 	t.Parallel()
-	for _, protocol := range []string{"h1", "h2"} {
-		t.Run(protocol, func(t *testing.T) {
+	oneWay(t)
+	tun := open(t, arguments(proxy(t, "squid-idle"), "h1", world.Target, goodToken...))
+	conn := tun.dial(t)
+	order(t, conn, world.Order{Send: 5, Take: 1, End: world.Close}, 5)
+	if _, _, err := drain(conn, nil); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the local program saw %v, want a reset", err)
+	}
+	tun.log.await(t, regexp.MustCompile(`closed .* after \d+s idle`))
+}
+
+// TestEdgeCase58_KeepAlive is silent behind the same proxy on HTTP/2, where a PING crosses it in time.
+func TestEdgeCase58_KeepAlive(t *testing.T) {
+	t.Parallel()
+	for _, mode := range modes {
+		if mode.protocol == "h1" {
+			continue
+		}
+		t.Run(mode.name, func(t *testing.T) {
 			t.Parallel()
 			oneWay(t)
-			tun := open(t, arguments(proxy(t, "squid-idle"), protocol, world.Target, append(goodToken, "--keep-alive", "2s")...))
-			conn := tun.dial(t)
-			order(t, conn, world.Order{Send: 5, Take: 1, End: world.Digest}, 5)
-			if protocol == "h1" { // nothing in band could keep it alive: the message has to say what cut it
-				if _, _, err := drain(conn, nil); !errors.Is(err, syscall.ECONNRESET) {
-					t.Errorf("the local program saw %v, want a reset", err)
-				}
-				tun.log.await(t, regexp.MustCompile(`(?i)idle|silen`))
-				return
+			args := append(goodToken, "--keep-alive", "2s")
+			if mode.shared {
+				args = append(args, "--max-connections", "1")
+			}
+			tun := open(t, arguments(proxy(t, "squid-idle"), mode.protocol, world.Target, args...))
+			var conns []*net.TCPConn
+			for range 3 {
+				conn := tun.dial(t)
+				order(t, conn, world.Order{Send: 5, Take: 1, End: world.Digest}, 5)
+				conns = append(conns, conn)
 			}
 			select {
 			case <-time.After(14 * time.Second):
 			case <-t.Context().Done():
 			}
-			io.CopyN(conn, world.NewPattern(), 1)
-			if digest, err := io.ReadAll(conn); string(digest) != world.Sum(1) {
-				t.Errorf("after the silence: %q, %v", digest, err)
+			for i, conn := range conns {
+				io.CopyN(conn, world.NewPattern(), 1)
+				if digest, err := io.ReadAll(conn); string(digest) != world.Sum(1) {
+					t.Errorf("tunnel %d after the silence: %q, %v", i, digest, err)
+				}
 			}
 		})
 	}
