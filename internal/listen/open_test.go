@@ -82,6 +82,20 @@ func TestOpenTCPElsewhere(t *testing.T) {
 	}
 }
 
+// TestOpenSaysWhatItTakes: 0.0.0.0 is IPv4, no address at all is both.
+func TestOpenSaysWhatItTakes(t *testing.T) {
+	for spec, want := range map[string]string{"0.0.0.0:0": "0.0.0.0", ":0": "::"} {
+		ln, err := listen.Open(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		if got := ln.Addr().(*net.TCPAddr).IP.String(); got != want {
+			t.Errorf("Open(%q) listens on %s, want %s", spec, got, want)
+		}
+	}
+}
+
 func TestOpenRefusesStdio(t *testing.T) {
 	if _, err := listen.Open("-"); err == nil {
 		t.Fatal("- was opened as a listener")
