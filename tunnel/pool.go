@@ -478,6 +478,7 @@ func (p *pool) dialSpare() {
 	case l.h2 && !p.only11:
 		p.h1 = false
 		c := p.start(l, false)
+		c.Greet()
 		p.solo[c] = false
 		p.startIdle(c)
 	default:

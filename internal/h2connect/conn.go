@@ -100,9 +100,10 @@ type Conn struct {
 	in reader
 }
 
-// New starts an HTTP/2 connection on top, whose bytes pass through under. It
-// sends the preface at once, together with whatever is written next, and waits
-// for nothing.
+// New starts an HTTP/2 connection on top, whose bytes pass through under. The
+// preface leaves with the first request, and with what under holds back of a
+// TLS handshake, in one segment: a proxy that leaves Nagle's algorithm on would
+// hold the second of two for 40 ms.
 func New(top net.Conn, under *sock.Conn, cfg Config) *Conn {
 	c := &Conn{
 		cfg:        cfg,
@@ -122,14 +123,19 @@ func New(top net.Conn, under *sock.Conn, cfg Config) *Conn {
 		c.maxStreams = cfg.MaxStreams
 	}
 	c.hpack = hpack.NewEncoder(&c.block)
+	if !cfg.Shared {
+		c.hpack.SetMaxDynamicTableSizeLimit(0) // a table would serve the next tunnel only
+	}
 	c.in.init()
 	c.ping.init(c)
 	under.Poll()
 	c.preface()
-	c.later(func() {}) // sends the preface, unless the first request is there already and takes it along
-	go c.run()         // ends when the socket does: Close waits for it
+	go c.run() // ends when the socket does: Close waits for it
 	return c
 }
+
+// Greet sends the preface of a connection that nobody opens a stream on yet.
+func (c *Conn) Greet() { c.later(func() {}) }
 
 // preface leaves its bytes in the held-back buffer.
 func (c *Conn) preface() {
@@ -142,6 +148,7 @@ func (c *Conn) preface() {
 	// Errors are sticky below, and the next write meets them.
 	c.top.Write([]byte(http2.ClientPreface))
 	c.framer.WriteSettings(
+		http2.Setting{ID: http2.SettingHeaderTableSize, Val: 0}, // answers are few and short: no memory for them
 		http2.Setting{ID: http2.SettingEnablePush, Val: 0},
 		http2.Setting{ID: http2.SettingInitialWindowSize, Val: window},
 		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: maxHeaderList},
@@ -208,10 +215,15 @@ func (c *Conn) request(s *Stream, authority string, header http.Header) error {
 		}
 		return c.writeBlock(s.id, c.block.Bytes())
 	})
-	if e := (*Error)(nil); err != nil && !errors.As(err, &e) {
-		err = &Error{Op: "connection", Err: err} // the read loop is about to meet it as well
+	if e := (*Error)(nil); err == nil || errors.As(err, &e) {
+		return err
 	}
-	return err
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		err = c.err // why the socket is closed
+	}
+	return &Error{Op: "connection", Err: err}
 }
 
 func (c *Conn) writeBlock(id uint32, block []byte) error {

@@ -35,7 +35,7 @@ func TestPreface(t *testing.T) {
 			return nil
 		})
 		wanted := map[http2.SettingID]uint32{
-			http2.SettingEnablePush: 0, http2.SettingInitialWindowSize: test.window, http2.SettingMaxHeaderListSize: 64 << 10,
+			http2.SettingHeaderTableSize: 0, http2.SettingEnablePush: 0, http2.SettingInitialWindowSize: test.window, http2.SettingMaxHeaderListSize: 64 << 10,
 		}
 		if d := cmp.Diff(wanted, got); d != "" {
 			t.Errorf("SETTINGS (-want +got)\n%s", d)
@@ -108,7 +108,7 @@ func TestEdgeCase05_SplitAnswer(t *testing.T) {
 	var size int
 	{
 		p := &peer{}
-		p.hpack = hpack.NewEncoder(&p.block)
+		p.encoder()
 		var b bytes.Buffer
 		script(p, &b)
 		size = b.Len()

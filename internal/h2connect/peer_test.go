@@ -70,7 +70,7 @@ func startOn(t testing.TB, near, far net.Conn, cfg h2connect.Config) (*h2connect
 		t: t, conn: far, out: http2.NewFramer(far, nil), in: http2.NewFramer(nil, far),
 		closed: make(chan error, 1), lost: make(chan int, 1), idle: make(chan struct{}, 100),
 	}
-	p.hpack = hpack.NewEncoder(&p.block)
+	p.encoder()
 	p.in.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	p.out.AllowIllegalWrites = true
 	cfg.OnClose = func(_ *h2connect.Conn, lost int, err error) {
@@ -80,11 +80,19 @@ func startOn(t testing.TB, near, far net.Conn, cfg h2connect.Config) (*h2connect
 	cfg.OnIdle = func(*h2connect.Conn) { p.idle <- struct{}{} }
 	under := sock.NewConn(near)
 	c := h2connect.New(under, under, cfg)
+	c.Greet()
 	t.Cleanup(func() {
 		c.Close()
 		far.Close()
 	})
 	return c, p
+}
+
+// encoder makes the encoder of header blocks, without a table, as the SETTINGS
+// of the other side ask.
+func (p *peer) encoder() {
+	p.hpack = hpack.NewEncoder(&p.block)
+	p.hpack.SetMaxDynamicTableSizeLimit(0)
 }
 
 // meet is start, with the preface read and SETTINGS exchanged.

@@ -72,11 +72,12 @@ func (p *pinger) start() {
 	}
 }
 
-// ask sends a PING whose answer may take limit.
+// ask sends a PING whose answer may take limit, and returns when to look again:
+// an answer that comes sooner must not put off the next PING.
 func (p *pinger) ask(limit time.Duration) time.Duration {
 	p.asked, p.askedAt, p.limit = true, p.now(), limit
 	p.c.laterLocked(func() { p.c.framer.WritePing(false, [8]byte{'p', 'o', 'm'}) })
-	return limit
+	return min(limit, p.every)
 }
 
 // stop halts the clock; c.mu is held.
@@ -106,7 +107,7 @@ func (p *pinger) tickLocked() (dead bool) {
 	case p.paused.Load():
 		p.asked = false
 		p.timer.Reset(p.every)
-	case p.asked && heard <= p.askedAt:
+	case p.asked && heard < p.askedAt: // a coarse clock may give both the same time
 		if quiet := time.Duration(now - p.askedAt); quiet < p.limit {
 			p.timer.Reset(p.limit - quiet)
 			return false

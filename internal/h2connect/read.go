@@ -53,7 +53,7 @@ func (f *oneFrame) Read(p []byte) (int, error) {
 func (r *reader) init() {
 	r.framer = http2.NewFramer(nil, &r.frame)
 	r.framer.SetReuseFrames()
-	r.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	r.framer.ReadMetaHeaders = hpack.NewDecoder(0, nil)
 	r.framer.MaxHeaderListSize = maxHeaderList
 }
 
@@ -395,7 +395,9 @@ func (c *Conn) setting(s http2.Setting) error {
 			st.wakeSender()
 		}
 	case http2.SettingHeaderTableSize:
-		c.laterLocked(func() { c.hpack.SetMaxDynamicTableSizeLimit(s.Val) })
+		if c.cfg.Shared {
+			c.laterLocked(func() { c.hpack.SetMaxDynamicTableSizeLimit(s.Val) })
+		}
 	}
 	return nil
 }
