@@ -85,6 +85,7 @@ func newPool(c *Client) *pool {
 	if p.max <= 0 {
 		p.max = defaultMaxConnections
 	}
+	p.h1 = c.Protocol == "h1" || c.Edge.Scheme == "http" && c.Protocol != "h2"
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -190,8 +191,8 @@ func (p *pool) fallBack() {
 	p.h1, p.only11 = true, true
 }
 
-// acquire chooses the connection for a tunnel: one of its own if a spare is
-// there or few are in use, a shared one otherwise.
+// acquire chooses the connection for a tunnel: a spare of its own, else one to
+// share, and where there is neither, the first of a new one.
 func (p *pool) acquire(ctx context.Context, destination string) (slot, error) {
 	for {
 		p.mu.Lock()
@@ -207,12 +208,13 @@ func (p *pool) acquire(ctx context.Context, destination string) (slot, error) {
 			return slot{conn: c, stale: true}, nil
 		}
 		alone := p.alone[destination]
-		if alone || len(p.solo)+p.dialing < p.max && p.dialing < soloDials {
-			return p.dialSolo(ctx) // unlocks
-		}
-		if c := p.roomiest(); c != nil {
+		if c := p.roomiest(); c != nil && !alone { // no handshake while there is room; warm dials a spare meanwhile
+			p.stopIdle(c)
 			p.mu.Unlock()
 			return slot{conn: c, stale: c.Streams() == 0}, nil
+		}
+		if alone || len(p.solo)+p.dialing < p.max && p.dialing < soloDials {
+			return p.dialSolo(ctx) // unlocks
 		}
 		got, err := p.dialShared(ctx) // unlocks
 		if got != nil || err != nil {
@@ -281,9 +283,6 @@ func (p *pool) roomiest() *h2connect.Conn {
 		if c.Room() && (best == nil || c.Streams() < best.Streams()) {
 			best = c
 		}
-	}
-	if best != nil {
-		p.stopIdle(best)
 	}
 	return best
 }
