@@ -117,7 +117,7 @@ func (p *pinger) tickLocked() (dead bool) {
 		p.asked = false
 		p.timer.Reset(p.every - quiet)
 	default:
-		p.timer.Reset(p.ask(p.timeout))
+		p.timer.Reset(min(p.ask(p.timeout), p.every)) // an answer in time must not delay the next PING
 	}
 	return false
 }

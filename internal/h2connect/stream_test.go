@@ -264,10 +264,8 @@ func TestWriteToSlowSocket(t *testing.T) {
 		c, p := meet(t, h2connect.Config{Shared: shared})
 		s, id := p.dial(c)
 		near, far := socketPair(t)
-		near.SetWriteBuffer(16 << 10)
-		far.SetReadBuffer(16 << 10)
 		over := writeTo(s, near)
-		const size = 6<<20 + 1234
+		const size = 16<<20 + 1234 // more than sockets hold
 		go func() { // ends with the bytes: the reader below takes them all
 			for n := size; n > 0; {
 				k := min(n, 16384-n%100)
@@ -276,6 +274,9 @@ func TestWriteToSlowSocket(t *testing.T) {
 			}
 			p.out.WriteData(id, true, nil)
 		}()
+		if n, err := far.Write([]byte("x")); n != 1 || err != nil { // the other direction of the local end is nobody's business
+			t.Fatal(err)
+		}
 		check := &checker{}
 		if n, err := io.CopyN(check, far, size); err != nil || check.bad {
 			t.Fatalf("%d bytes, %v, wrong bytes: %t", n, err, check.bad)
