@@ -1,198 +1,151 @@
 package proxy
 
 import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"slices"
 	"strings"
-
-	"golang.org/x/net/http/httpguts"
 )
 
 // An Authenticator answers an HTTP proxy that asks who is there, in one
-// authentication scheme (RFC 9110 11.7).
+// authentication scheme (RFC 9110 11.7). It may be used by many goroutines.
 type Authenticator interface {
 	// Scheme is the name of the scheme, as in a challenge; case does not matter.
 	Scheme() string
-	// Begin starts an exchange with the proxy of that name (without port). An
-	// error means that this scheme cannot be used now; the next one is tried.
-	Begin(proxyHost string) (Exchange, error)
+	// Begin starts an exchange with a proxy. An error means that this scheme
+	// cannot be used now; the next one is tried.
+	Begin(ctx context.Context, peer Peer) (Exchange, error)
 }
 
-// An Exchange answers one challenge after the other on one connection.
+// An Exchange answers one challenge after the other, for one request.
 type Exchange interface {
 	// Answer returns the value of Proxy-Authorization that answers the
-	// challenge, `Basic realm="x"`. When the proxy has refused what was sent
-	// and there is nothing else to send, the error wraps ErrRejected.
-	Answer(challenge string) (credentials string, err error)
+	// challenge, `Basic realm="x"`. The scheme's name alone stands for a
+	// challenge that did not come again. When the proxy has refused a user name
+	// and password, the error wraps ErrRejected, and no scheme sends them again;
+	// after any other error the next scheme is tried.
+	Answer(ctx context.Context, challenge string) (credentials string, err error)
+	// Bound says that the last answer means something only on the connection
+	// that its challenge came from.
+	Bound() bool
 }
 
-const (
-	maxAnswers = 4  // answers to 407s in one attempt to get through
-	maxSchemes = 16 // schemes that an error lists
-)
-
-// A demand is what a proxy asked for and was satisfied with.
-type demand struct {
-	auth      Authenticator
-	challenge string
+// A Peer is the proxy that asks, and what it was asked for.
+type Peer struct {
+	Host        string            // the proxy's name, without port
+	Certificate *x509.Certificate // the proxy's, to bind an answer to the TLS connection; nil: not TLS
+	Method      string            // of the request: CONNECT, GET, ...
+	URI         string            // of the request: host:port, or a URL in absolute form
+	Count       int               // how many requests have answered the same challenge before
 }
 
-// A login answers the 407s of one attempt to get through a proxy.
-type login struct {
-	hop         *Hop
-	demand      *demand // what is being answered; nil before the first
-	exchange    Exchange
-	credentials string   // what to send with the next request; empty: nothing
-	sent        []string // what has been sent: not to be quoted
-	schemes     []string // what the proxy offered last
-	spent       []string // schemes that came to nothing
-	answers     int
-}
+// errUnsuited is wrapped when a challenge is for another Authenticator of the
+// same scheme: it is no reason to tell.
+var errUnsuited = errors.New("not for this authenticator")
 
-// login starts with what satisfied the proxy before, so that it need not ask.
-func (h *Hop) login() *login {
-	l := &login{hop: h}
-	if d := h.asked.Load(); d != nil {
-		if l.try(d) != nil {
-			h.asked.CompareAndSwap(d, nil)
-		}
-	}
-	return l
-}
-
-// accepted remembers what satisfied the proxy.
-func (l *login) accepted() {
-	if l.demand != nil {
-		l.hop.asked.Store(l.demand)
+// authTable has a row for each scheme, the strongest first: that is the order in
+// which they are tried. Digest with MD5 comes behind NTLM, whose answer has a
+// challenge of both sides in it, and can be bound to TLS.
+func authTable() []authRow {
+	return []authRow{
+		{"negotiate", func(w who) Authenticator { return newNegotiate(w) }},
+		{"digest", func(w who) Authenticator {
+			return w.password(Digest{Username: w.name, Password: w.secret, Algorithms: []string{"SHA-512-256", "SHA-256"}})
+		}},
+		{"ntlm", func(w who) Authenticator { return w.ntlm() }},
+		{"digest", func(w who) Authenticator {
+			return w.password(Digest{Username: w.name, Password: w.secret, Algorithms: []string{"MD5"}})
+		}},
+		{"basic", func(w who) Authenticator {
+			return w.password(Basic{Username: w.name, Password: w.secret, Unasked: len(w.schemes) == 1})
+		}},
 	}
 }
 
-// answer takes the lines of Proxy-Authenticate and prepares credentials.
-func (l *login) answer(lines []string) error {
-	challenges := parseChallenges(lines)
-	l.schemes = l.named(challenges)
-	if l.answers++; l.answers > maxAnswers {
-		return fmt.Errorf("the proxy asked again after %d answers: %w", maxAnswers, ErrRejected)
+type authRow struct {
+	name string
+	make func(who) Authenticator // nil: there is nothing to answer with
+}
+
+// who is what the authenticators are made of.
+type who struct {
+	known        bool // there is a user
+	name, secret string
+	spn          string
+	schemes      []string // to insist on; nil: all
+}
+
+func newWho(user *url.Userinfo, schemes []string, spn string) who {
+	w := who{known: user != nil, spn: spn, schemes: schemes}
+	if user != nil {
+		w.name = user.Username()
+		w.secret, _ = user.Password()
 	}
-	refused := l.goOn(challenges)
-	if refused == nil {
+	return w
+}
+
+// password returns a where there is a password to use with it.
+func (w who) password(a Authenticator) Authenticator {
+	if !w.known {
 		return nil
 	}
-	for _, auth := range l.hop.authenticators() {
-		for _, c := range challenges {
-			if !strings.EqualFold(c.scheme, auth.Scheme()) || slices.Contains(l.spent, auth.Scheme()) {
-				continue
-			}
-			err := l.try(&demand{auth, c.text})
-			if err == nil {
-				return nil
-			}
-			refused = err
-		}
-	}
-	return l.explain(refused)
+	return a
 }
 
-// named lists the schemes of challenges, each once, for people to read.
-func (l *login) named(challenges []challenge) []string {
+func (w who) authenticators() []Authenticator {
+	all := []Authenticator{} // not nil: that would mean the default
+	for _, row := range authTable() {
+		if w.schemes != nil && !slices.Contains(w.schemes, row.name) {
+			continue
+		}
+		if a := row.make(w); a != nil {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+// AuthSchemes lists the names that ParseAuth knows, the strongest first.
+func AuthSchemes() []string {
 	var names []string
-	for _, c := range challenges {
-		name := quote(c.scheme, l.secrets())
-		known := slices.ContainsFunc(names, func(s string) bool { return strings.EqualFold(s, name) })
-		if name != "" && !known && len(names) < maxSchemes {
-			names = append(names, name)
+	for _, row := range authTable() {
+		if !slices.Contains(names, row.name) {
+			names = append(names, row.name)
 		}
 	}
 	return names
 }
 
-var errUnasked = errors.New("no credentials were sent")
-
-// goOn gives the next challenge to the exchange that is under way.
-func (l *login) goOn(challenges []challenge) error {
-	if l.exchange == nil {
-		return errUnasked
-	}
-	var err error = ErrRejected
-	for _, c := range challenges {
-		if !strings.EqualFold(c.scheme, l.demand.auth.Scheme()) {
-			continue
+// ParseAuth parses a list of authentication schemes to insist on, separated by
+// commas: negotiate, digest, ntlm, basic. The order means nothing: the strongest
+// that the proxy offers is used. "basic" alone is sent without being asked for.
+func ParseAuth(list string) ([]string, error) {
+	var all []string
+	known := AuthSchemes()
+	for name := range strings.SplitSeq(list, ",") {
+		name = strings.ToLower(strings.TrimSpace(name))
+		if !slices.Contains(known, name) {
+			return nil, fmt.Errorf("%q is none of %s", name, strings.Join(known, ", "))
 		}
-		var credentials string
-		if credentials, err = answerTo(l.exchange, c.text); err == nil {
-			l.send(credentials)
-			return nil
+		if !slices.Contains(all, name) {
+			all = append(all, name)
 		}
 	}
-	// What satisfied the proxy before does not any more.
-	l.hop.asked.CompareAndSwap(l.demand, nil)
-	l.spent = append(l.spent, l.demand.auth.Scheme())
-	l.demand, l.exchange, l.credentials = nil, nil, ""
-	return err
+	return all, nil
 }
 
-// try begins an exchange with its first challenge.
-func (l *login) try(d *demand) error {
-	exchange, err := d.auth.Begin(l.hop.URL.Hostname())
-	if err != nil {
-		return err
-	}
-	credentials, err := answerTo(exchange, d.challenge)
-	if err != nil {
-		return err
-	}
-	if strings.EqualFold(d.auth.Scheme(), "Basic") && l.hop.URL.Scheme == "http" {
-		l.hop.warn.Do(func() {
-			l.hop.log().Warn("the proxy password goes unencrypted over the network", "hop", l.hop.String())
-		})
-	}
-	l.demand, l.exchange = d, exchange
-	l.send(credentials)
-	return nil
-}
-
-func answerTo(exchange Exchange, challenge string) (string, error) {
-	credentials, err := exchange.Answer(challenge)
-	if err == nil && !httpguts.ValidHeaderFieldValue(credentials) {
-		err = errors.New("the credentials do not fit in a header line")
-	}
-	return credentials, err
-}
-
-func (l *login) send(credentials string) {
-	l.credentials = credentials
-	l.sent = append(l.sent, credentials)
-}
-
-// secrets lists what must not be quoted from what the proxy says.
-func (l *login) secrets() []string { return append(l.hop.secrets(), l.sent...) }
-
-// explain says why a 407 cannot be answered.
-func (l *login) explain(refused error) error {
-	ours := make([]string, 0, 1)
-	for _, auth := range l.hop.authenticators() {
-		ours = append(ours, auth.Scheme())
-	}
-	offer := strings.Join(l.schemes, ", ")
-	switch {
-	case refused != errUnasked:
-		return refused
-	case len(l.schemes) == 0:
-		return errors.New("the proxy asks for authentication but does not say how (407 without a challenge), so nothing is sent")
-	case len(ours) == 0:
-		return fmt.Errorf("the proxy asks for authentication (%s) and its URL has no user and password", offer)
-	default:
-		return fmt.Errorf("the proxy offers %s, and only %s can be answered", offer, strings.Join(ours, ", "))
-	}
-}
-
+// authenticators are the hop's, the preferred first.
 func (h *Hop) authenticators() []Authenticator {
-	if h.Auth != nil || h.URL.User == nil {
+	if h.Auth != nil {
 		return h.Auth
 	}
-	password, _ := h.URL.User.Password()
-	return []Authenticator{Basic{Username: h.URL.User.Username(), Password: password}}
+	h.makeAuth.Do(func() { h.made = newWho(h.URL.User, nil, "").authenticators() })
+	return h.made
 }
 
 // secrets lists the forms in which the password travels.
@@ -205,9 +158,22 @@ func (h *Hop) secrets() []string {
 		}
 	}
 	for _, auth := range h.authenticators() {
-		if basic, ok := auth.(Basic); ok {
-			all = append(all, basic.Password, basic.token())
+		if keeper, ok := auth.(interface{ secrets() []string }); ok {
+			all = append(all, keeper.secrets()...)
 		}
 	}
 	return all
+}
+
+// certificate is what the proxy showed on conn, or nil.
+func certificate(conn net.Conn) *x509.Certificate {
+	secure, ok := conn.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	certs := secure.ConnectionState().PeerCertificates
+	if len(certs) == 0 {
+		return nil
+	}
+	return certs[0]
 }

@@ -1,10 +1,15 @@
 package proxy_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -94,26 +99,61 @@ func TestEdgeCase15_WrongPassword(t *testing.T) {
 	}
 }
 
-func TestEdgeCase15_RememberedPasswordIsRefusedLater(t *testing.T) {
-	p := answer(t, func(n int, head string) (string, bool) {
-		if n == 2 || n == 5 {
-			return ok200, true
+// A refused password is tried again when it does no harm, and a good one soon.
+func TestEdgeCase15_RefusedPasswordIsNotTriedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		good, sent := true, 0
+		h := hop(t, userURL, piped(t, func(c net.Conn) {
+			for {
+				head, err := readHead(c)
+				if err != nil {
+					return
+				}
+				if credentials := field(head, "Proxy-Authorization"); credentials != "" {
+					sent++
+					if good {
+						io.WriteString(c, ok200)
+						return
+					}
+				}
+				io.WriteString(c, "HTTP/1.1 407 No\r\n"+wants+"Content-Length: 0\r\n\r\n")
+			}
+		}))
+		for i, step := range []struct {
+			after time.Duration
+			good  bool // from now on
+			sent  int  // so far
+			err   string
+		}{
+			{0, true, 1, ""},
+			{0, true, 2, ""},
+			{0, false, 3, "the proxy refused the user name or the password"},
+			{0, false, 3, "the proxy refused the user name or the password, and they are not tried again for 1m0s, so that no account is locked"},
+			{50 * time.Second, true, 3, "the proxy refused the user name or the password, and they are not tried again for 10s, so that no account is locked"},
+			{10 * time.Second, false, 4, "the proxy refused the user name or the password"},
+			{14 * time.Minute, true, 4, "the proxy refused the user name or the password, and they are not tried again for 1m0s, so that no account is locked"},
+			{time.Minute, true, 5, ""},
+			{0, true, 6, ""},
+		} {
+			time.Sleep(step.after)
+			good = step.good
+			conn, err := h.DialContext(t.Context(), "tcp", target)
+			if err == nil {
+				conn.Close()
+			}
+			want := step.err
+			if want != "" {
+				want = "forward proxy http://proxy.test:3128: authenticate: " + want
+			}
+			if text(err) != want || errors.Is(err, proxy.ErrRejected) != (want != "") {
+				t.Errorf("step %d: error %v, want %s", i, err, want)
+			}
+			synctest.Wait()
+			if sent != step.sent {
+				t.Errorf("step %d: the password was sent %d times, want %d", i, sent, step.sent)
+			}
 		}
-		return "HTTP/1.1 407 No\r\n" + wants + "Content-Length: 0\r\n\r\n", true
 	})
-	h := hop(t, userURL, to(p.addr))
-	for i, want := range []struct {
-		requests int32
-		ok       bool
-	}{{2, true}, {3, false}, {5, true}} {
-		conn, err := h.DialContext(t.Context(), "tcp", target)
-		if err == nil {
-			conn.Close()
-		}
-		if (err == nil) != want.ok || p.requests.Load() != want.requests {
-			t.Errorf("tunnel %d: error %v after %d requests, want %d", i+1, err, p.requests.Load(), want.requests)
-		}
-	}
 }
 
 // tinyproxy answers a wrong password with 401.
@@ -134,9 +174,10 @@ func TestEdgeCase16_401AfterThePassword(t *testing.T) {
 // endless is a scheme that always has one more answer.
 type endless struct{ broken string }
 
-func (endless) Scheme() string                            { return "Endless" }
-func (e endless) Begin(string) (proxy.Exchange, error)    { return e, nil }
-func (e endless) Answer(challenge string) (string, error) { return challenge + e.broken, nil }
+func (endless) Scheme() string                                               { return "Endless" }
+func (e endless) Begin(context.Context, proxy.Peer) (proxy.Exchange, error)  { return e, nil }
+func (e endless) Answer(_ context.Context, challenge string) (string, error) { return challenge + e.broken, nil }
+func (endless) Bound() bool                                                  { return false }
 
 func TestEdgeCase15_AttemptsAreBounded(t *testing.T) {
 	p := answer(t, func(n int, _ string) (string, bool) {
@@ -204,7 +245,9 @@ func TestEdgeCase17_Challenges(t *testing.T) {
 				}
 				return reply + "\r\n", true
 			})
-			conn, err := hop(t, userURL, to(p.addr)).DialContext(t.Context(), "tcp", target)
+			h := hop(t, userURL, to(p.addr))
+			h.Auth = []proxy.Authenticator{proxy.Basic{Username: "u", Password: goodPassword}}
+			conn, err := h.DialContext(t.Context(), "tcp", target)
 			if err == nil {
 				conn.Close()
 			}
@@ -226,8 +269,8 @@ func TestEdgeCase17_Challenges(t *testing.T) {
 func TestEdgeCase17_ErrorsNameTheSchemes(t *testing.T) {
 	for _, tc := range []struct{ url, challenge, want string }{
 		{"http://proxy.test:3128", "Proxy-Authenticate: NTLM, Basic realm=x\r\n",
-			"the proxy asks for authentication (NTLM, Basic) and its URL has no user and password"},
-		{userURL, "Proxy-Authenticate: NTLM, Negotiate\r\n", "the proxy offers NTLM, Negotiate, and only Basic can be answered"},
+			"the proxy asks for authentication (NTLM, Basic) and there is no user and password for it"},
+		{userURL, "Proxy-Authenticate: Hawk, Bearer\r\n", "the proxy offers Hawk, Bearer, and only Negotiate, Digest, NTLM, Basic can be answered"},
 		{userURL, "", "the proxy asks for authentication but does not say how (407 without a challenge), so nothing is sent"},
 	} {
 		p := answer(t, func(_ int, head string) (string, bool) {
@@ -270,7 +313,7 @@ func TestCredentialsThatBreakOutAreNotSent(t *testing.T) {
 	h := hop(t, "http://proxy.test:3128", to(p.addr))
 	h.Auth = []proxy.Authenticator{endless{broken: "\r\nX: y"}}
 	_, err := h.DialContext(t.Context(), "tcp", target)
-	if want := "forward proxy http://proxy.test:3128: authenticate: the credentials do not fit in a header line"; text(err) != want {
+	if want := "forward proxy http://proxy.test:3128: authenticate: the proxy offers Endless; the credentials do not fit in a header line"; text(err) != want {
 		t.Errorf("error %v, want %s", err, want)
 	}
 }

@@ -20,7 +20,8 @@ const userAgent = "pomerium-cli"
 
 // connect asks an HTTP proxy for a tunnel (RFC 9110 9.3.6), answering its 407s.
 func (h *Hop) connect(ctx context.Context, target string) (net.Conn, error) {
-	login := h.login()
+	login := h.login(http.MethodConnect, target)
+	defer login.done()
 	var w *wire // nil: to be opened
 	for {
 		if w == nil {
@@ -28,8 +29,16 @@ func (h *Hop) connect(ctx context.Context, target string) (net.Conn, error) {
 			if w, err = h.open(ctx); err != nil {
 				return nil, err
 			}
+			if err := login.on(ctx, w.conn); err != nil {
+				w.close()
+				return nil, h.unsent(ctx, target, login, err)
+			}
 		}
-		answer, err := w.ask(h.request(target, login.credentials))
+		if err := login.admit(ctx); err != nil {
+			w.close()
+			return nil, h.unsent(ctx, target, login, err)
+		}
+		answer, err := w.ask(h.request(target, login.take()))
 		if err != nil {
 			w.close()
 			if w.kept && len(w.in) == 0 && ctx.Err() == nil && isClosed(err) {
@@ -45,7 +54,7 @@ func (h *Hop) connect(ctx context.Context, target string) (net.Conn, error) {
 		if answer.status != http.StatusProxyAuthRequired {
 			return nil, h.refused(ctx, w, target, answer, login)
 		}
-		if err := login.answer(answer.header["Proxy-Authenticate"]); err != nil {
+		if err := login.answer(ctx, answer.header["Proxy-Authenticate"]); err != nil {
 			return nil, h.unanswered(ctx, w, target, answer, login, err)
 		}
 		if w.kept = answer.keepAlive() && w.drain(answer); !w.kept {
@@ -123,7 +132,7 @@ func (h *Hop) refused(ctx context.Context, w *wire, target string, answer *reply
 	switch {
 	case answer.status == http.StatusUnauthorized && l.demand != nil:
 		// What tinyproxy says to a wrong password.
-		h.asked.CompareAndSwap(l.demand, nil)
+		l.rejected()
 		op, err = OpAuth, fmt.Errorf("%s: %w", status, ErrRejected)
 	case answer.status == http.StatusUnauthorized:
 		// 401 is for servers. Sending it the proxy's password would be a guess.
@@ -143,6 +152,17 @@ func (h *Hop) unanswered(ctx context.Context, w *wire, target string, answer *re
 	body, _ := w.body(answer)
 	w.close()
 	return h.answered(ctx, OpAuth, target, answer, body, l, err)
+}
+
+// unsent explains why credentials are not sent.
+func (h *Hop) unsent(ctx context.Context, target string, l *login, err error) error {
+	var failed *Error
+	if errors.As(err, &failed) {
+		return failed // from reaching the proxy
+	}
+	failed = h.fail(ctx, OpAuth, target, err)
+	failed.Schemes = l.schemes
+	return failed
 }
 
 // answered makes the error of an answer, with what the proxy said about it.

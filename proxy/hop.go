@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/pomerium/pomerium-cli/internal/sock"
@@ -34,14 +33,16 @@ type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 type Hop struct {
 	URL     *url.URL        // http, https, socks5 or socks5h, as ParseURL returns it
 	TLS     *tls.Config     // for an https proxy; nil: system roots. ServerName and NextProtos are filled in
-	Auth    []Authenticator // for HTTP, in order of preference; nil: Basic with the user of URL, if it has one
+	Auth    []Authenticator // for HTTP, in order of preference; nil: all schemes, with the user of URL where they need one
 	Header  http.Header     // added to each CONNECT request
 	Dial    DialFunc        // how the proxy itself is reached; nil: Dialer{}.DialContext
 	Timeout time.Duration   // for the whole hop, from dialing to the reply; 0: DefaultTimeout
 	Log     *slog.Logger    // nil: no logs
 
-	asked atomic.Pointer[demand] // what the last successful login answered
-	warn  sync.Once              // one warning about a password in clear
+	standing standing  // what the proxy has said to our credentials
+	warn     sync.Once // one warning about a password in clear
+	makeAuth sync.Once
+	made     []Authenticator // in place of Auth
 }
 
 // A scheme is one kind of proxy. A new kind is a row in table, and a file.

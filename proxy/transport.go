@@ -114,33 +114,66 @@ func dialRoute(ctx context.Context, network, addr string) (net.Conn, error) {
 	return r.hop.reach(ctx)
 }
 
-// ask sends the request to hop in absolute form and answers its 407s.
+// ask sends the request to hop in absolute form and answers its 407s. The first
+// request goes over a connection of the pool, if there is nothing to tell the
+// proxy; the others have a lane.
 func (t *Transport) ask(hop *Hop, req *http.Request) (*http.Response, error) {
-	login := hop.login()
-	for {
-		out := req.Clone(req.Context())
-		if login.credentials != "" {
-			out.Header.Set("Proxy-Authorization", login.credentials)
+	if _, err := hop.row(); err != nil {
+		return nil, err
+	}
+	login := hop.login(req.Method, absoluteURI(req))
+	defer login.done()
+	var l *lane
+	for via := t.http; ; {
+		if login.demand != nil {
+			var err error
+			if l, err = hop.lead(req.Context(), l, login); err != nil {
+				l.close()
+				return nil, hop.unsent(req.Context(), req.URL.Host, login, err)
+			}
+			via = l.http
 		}
-		resp, err := t.http.RoundTrip(out)
+		resp, err := send(via, req, login)
+		if errors.Is(err, errLaneEnds) {
+			l.close()
+			l = nil
+			if req, err = again(req); err == nil {
+				continue
+			}
+		}
 		if err != nil {
+			l.close()
 			return nil, hop.broken(req, login, err)
 		}
 		if resp.StatusCode != http.StatusProxyAuthRequired {
 			login.accepted()
-			return resp, nil
+			return l.hand(resp), nil
 		}
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxBody))
 		resp.Body.Close()
 		answer := &reply{status: resp.StatusCode, header: resp.Header}
-		err = login.answer(resp.Header["Proxy-Authenticate"])
+		err = login.answer(req.Context(), resp.Header["Proxy-Authenticate"])
 		if err == nil {
 			req, err = again(req)
 		}
 		if err != nil {
+			l.close()
 			return nil, hop.answered(req.Context(), OpAuth, req.URL.Host, answer, body, login, err)
 		}
+		if resp.Close {
+			l.close()
+			l = nil
+		}
 	}
+}
+
+// absoluteURI is the request's target as net/http writes it for a proxy.
+func absoluteURI(req *http.Request) string {
+	host := req.Host
+	if host == "" {
+		host = req.URL.Host
+	}
+	return req.URL.Scheme + "://" + host + req.URL.RequestURI()
 }
 
 // again makes the request ready to be sent once more.

@@ -1,0 +1,201 @@
+//go:build !windows && !darwin
+
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jcmturner/gokrb5/v8/client"
+	"github.com/jcmturner/gokrb5/v8/credentials"
+	"github.com/jcmturner/gokrb5/v8/iana/chksumtype"
+	"github.com/jcmturner/gokrb5/v8/keytab"
+	"github.com/jcmturner/gokrb5/v8/messages"
+	"github.com/jcmturner/gokrb5/v8/types"
+)
+
+// hasLogonSession: nobody but a ticket cache knows who the user is.
+const hasLogonSession = false
+
+func logonSession(context.Context, string, Peer) (session, error) {
+	return nil, errors.New("NTLM: there is no user and password")
+}
+
+// ticketReuse is how long a ticket for the proxy is kept in memory.
+const ticketReuse = 5 * time.Minute
+
+// A ticket is one for the proxy's service.
+type ticket struct {
+	realm  string
+	client types.PrincipalName
+	ticket messages.Ticket
+	key    types.EncryptionKey
+}
+
+// tickets keeps the ticket of one proxy, and has one question to the KDC under
+// way at a time.
+type tickets struct {
+	mu      sync.Mutex
+	kept    *ticket
+	from    cacheState // when kept came out of it
+	until   time.Time
+	pending *question
+}
+
+// A question to the KDC goes on when nobody waits for the answer any more: gokrb5
+// cannot be stopped.
+type question struct {
+	done   chan struct{}
+	ticket *ticket
+	err    error
+}
+
+// get returns a ticket for spn. fresh says that the kept one, and the one that the
+// user's cache may have, were refused.
+func (t *tickets) get(ctx context.Context, spn string, fresh bool) (*ticket, error) {
+	ctx, cancel := withKDCLimit(ctx)
+	defer cancel()
+	now := readCacheState()
+	t.mu.Lock()
+	if !fresh && t.kept != nil && t.from == now && time.Now().Before(t.until) {
+		defer t.mu.Unlock()
+		return t.kept, nil
+	}
+	if t.pending == nil {
+		q := &question{done: make(chan struct{})}
+		t.pending = q
+		go func() { // ends by itself: gokrb5 gives each KDC a few seconds
+			q.ticket, q.err = serviceTicket(spn, fresh)
+			t.mu.Lock()
+			t.pending = nil
+			if q.err == nil {
+				t.kept, t.from, t.until = q.ticket, now, time.Now().Add(ticketReuse)
+			}
+			t.mu.Unlock()
+			close(q.done)
+		}()
+	}
+	q := t.pending
+	t.mu.Unlock()
+	select {
+	case <-q.done:
+		return q.ticket, q.err
+	case <-ctx.Done():
+		return nil, errors.New("the KDC does not answer")
+	}
+}
+
+// serviceTicket asks the KDC for a ticket, with the user's or the keytab's.
+func serviceTicket(spn string, fresh bool) (t *ticket, err error) {
+	defer func() {
+		if recover() != nil { // gokrb5 trusts the length fields of files
+			t, err = nil, errors.New("the ticket cache or the keytab is damaged")
+		}
+	}()
+	conf, err := loadKrb5Conf()
+	if err != nil {
+		return nil, err
+	}
+	c, err := krb5Client(conf, fresh)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Destroy()
+	t = &ticket{realm: c.Credentials.Domain(), client: c.Credentials.CName()}
+	if t.ticket, t.key, err = c.GetServiceTicket(spn); err != nil {
+		return nil, fmt.Errorf("no ticket for %s: %w", spn, explainKDC(err))
+	}
+	return t, nil
+}
+
+// krb5Client is the user of the ticket cache, or else of the keytab.
+func krb5Client(conf *krb5Conf, fresh bool) (*client.Client, error) {
+	path, err := conf.cacheFile()
+	if err == nil {
+		var cache *credentials.CCache
+		if cache, err = loadCache(path); err == nil {
+			if fresh { // keep the ticket that gets tickets
+				cache.Credentials = []*credentials.Credential{tgt(cache)}
+			}
+			return client.NewFromCCache(cache, conf.Config, client.DisablePAFXFAST(true))
+		}
+	}
+	name := keytabFile()
+	if name == "" {
+		return nil, err
+	}
+	kt, err := keytab.Load(name)
+	if err != nil || len(kt.Entries) == 0 {
+		return nil, fmt.Errorf("%w: the keytab %s (KRB5_CLIENT_KTNAME) cannot be read", ErrNoTicket, name)
+	}
+	p := kt.Entries[0].Principal
+	c := client.NewWithKeytab(joinName(p.Components), p.Realm, kt, conf.Config, client.DisablePAFXFAST(true))
+	if err := c.Login(); err != nil {
+		return nil, fmt.Errorf("%w with the keytab %s: %w", ErrNoTicket, name, explainKDC(err))
+	}
+	return c, nil
+}
+
+// session implements Negotiate with Kerberos 5.
+func (n *Negotiate) session(ctx context.Context, spn string, peer Peer) (session, error) {
+	t, err := n.kept.get(ctx, spn, false)
+	if err != nil {
+		return nil, err
+	}
+	return &kerberos{from: &n.kept, spn: spn, ticket: t, binding: bindingHash(tlsBinding(peer.Certificate))}, nil
+}
+
+// kerberos is a session that shows a ticket once. If that is refused, it shows a
+// fresh one: the other may be older than the proxy's key.
+type kerberos struct {
+	from    *tickets
+	spn     string
+	ticket  *ticket
+	binding [16]byte
+	shown   int
+}
+
+func (k *kerberos) step(ctx context.Context, in []byte) ([]byte, error) {
+	k.shown++
+	switch {
+	case k.shown > 2, k.shown == 2 && len(in) > 0:
+		return nil, fmt.Errorf("the proxy refused the Kerberos ticket for %s", k.spn)
+	case k.shown == 2:
+		t, err := k.from.get(ctx, k.spn, true)
+		if err != nil {
+			return nil, fmt.Errorf("the proxy refused the Kerberos ticket for %s, and there is no fresh one: %w", k.spn, err)
+		}
+		k.ticket = t
+	}
+	return k.ticket.token(k.binding)
+}
+
+func (k *kerberos) close() {}
+
+// token is the ticket with a proof of its possession, in SPNEGO (RFC 4121 4.1).
+func (t *ticket) token(binding [16]byte) ([]byte, error) {
+	auth, err := types.NewAuthenticator(t.realm, t.client)
+	if err != nil {
+		return nil, err
+	}
+	sum := make([]byte, 24) // length of the binding, binding, no flags
+	sum[0] = byte(len(binding))
+	copy(sum[4:], binding[:])
+	auth.Cksum = types.Checksum{CksumType: chksumtype.GSSAPI, Checksum: sum}
+	request, err := messages.NewAPReq(t.ticket, t.key, auth)
+	if err != nil {
+		return nil, err
+	}
+	der, err := request.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	token, err := gssToken(oidKerberos, append([]byte{1, 0}, der...)) // TOK_ID of KRB_AP_REQ
+	if err != nil {
+		return nil, err
+	}
+	return spnegoInit(oidKerberos, token)
+}

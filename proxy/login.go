@@ -1,0 +1,268 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+const (
+	maxAnswers = 4  // answers to 407s in one attempt to get through
+	maxSchemes = 16 // schemes that an error lists
+)
+
+var (
+	errUnasked = errors.New("no credentials were sent")
+	errParted  = errors.New("the proxy closed the connection in the middle of the authentication, which needs one connection from beginning to end")
+)
+
+// A login answers the 407s of one attempt to get through a proxy.
+type login struct {
+	hop         *Hop
+	peer        Peer
+	demand      *demand // what is being answered; nil before the first
+	exchange    Exchange
+	credentials string   // what to send with the next request; empty: nothing
+	gone        bool     // they have been sent
+	sent        []string // all that has been sent: not to be quoted
+	schemes     []string // what the proxy offered last
+	spent       []int    // authenticators that came to nothing
+	answers     int
+	parted      bool // an exchange has begun again, because its connection was gone
+	turn        bool // it is our turn to try what nobody knows to be right
+}
+
+// login starts with what satisfied the proxy before, so that it need not ask.
+func (h *Hop) login(method, uri string) *login {
+	l := &login{hop: h, peer: Peer{Host: h.URL.Hostname(), Method: method, URI: uri}}
+	l.demand = h.standing.remembered()
+	if all := h.authenticators(); l.demand == nil && len(all) > 0 {
+		if basic, ok := all[0].(Basic); ok && basic.Unasked {
+			l.demand = &demand{row: 0, auth: basic, challenge: "Basic"}
+		}
+	}
+	return l
+}
+
+// on goes to another connection. What was begun on the one before is carried
+// over, or begun again.
+func (l *login) on(ctx context.Context, conn net.Conn) error {
+	l.peer.Certificate = certificate(conn)
+	switch {
+	case l.demand == nil:
+		return nil
+	case l.exchange == nil: // what satisfied the proxy before
+		if d := l.demand; l.try(ctx, d) != nil {
+			l.demand = nil
+			l.hop.standing.forget(d)
+		}
+		return nil
+	case !l.gone && !l.exchange.Bound():
+		return nil
+	case l.gone && l.exchange.Bound(), l.parted:
+		// The proxy may have judged the password before it left: it is not sent twice.
+		return errParted
+	}
+	l.parted = true
+	return l.try(ctx, l.demand)
+}
+
+// admit waits until the credentials may be sent. As long as nobody knows
+// whether they are right, one login tries them and the others wait: a wrong
+// password that goes out twenty times locks the account.
+func (l *login) admit(ctx context.Context) error {
+	if l.credentials == "" || l.turn {
+		return nil
+	}
+	turn, err := l.hop.standing.admit(ctx, l.demand.auth)
+	l.turn = turn
+	return err
+}
+
+// take returns the credentials that the next request carries.
+func (l *login) take() string {
+	l.gone = l.credentials != ""
+	return l.credentials
+}
+
+// accepted remembers what satisfied the proxy.
+func (l *login) accepted() {
+	if l.demand != nil {
+		l.hop.standing.accept(l.demand)
+	}
+	l.done()
+}
+
+// rejected remembers that the proxy refused the password.
+func (l *login) rejected() {
+	l.hop.standing.refuse()
+	l.done()
+}
+
+// done lets the next login have its turn.
+func (l *login) done() {
+	if l.turn {
+		l.turn = false
+		l.hop.standing.pass()
+	}
+}
+
+// answer takes the lines of Proxy-Authenticate and prepares credentials.
+func (l *login) answer(ctx context.Context, lines []string) error {
+	challenges := parseChallenges(lines)
+	l.schemes = l.named(challenges)
+	if l.answers++; l.answers > maxAnswers {
+		l.rejected()
+		return fmt.Errorf("the proxy asked again after %d answers: %w", maxAnswers, ErrRejected)
+	}
+	var reasons []string
+	switch err := l.goOn(ctx, challenges); {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrRejected):
+		return err
+	case err != errUnasked:
+		reasons = append(reasons, err.Error())
+	}
+	for i, auth := range l.hop.authenticators() {
+		if slices.Contains(l.spent, i) {
+			continue
+		}
+		for _, c := range challenges {
+			if !strings.EqualFold(c.scheme, auth.Scheme()) {
+				continue
+			}
+			err := l.try(ctx, &demand{row: i, auth: auth, challenge: c.text})
+			if err == nil {
+				return nil
+			}
+			if text := err.Error(); !errors.Is(err, errUnsuited) && !slices.Contains(reasons, text) {
+				reasons = append(reasons, text)
+			}
+		}
+	}
+	return l.explain(reasons)
+}
+
+// named lists the schemes of challenges, each once, for people to read.
+func (l *login) named(challenges []challenge) []string {
+	var names []string
+	for _, c := range challenges {
+		name := quote(c.scheme, l.secrets())
+		known := slices.ContainsFunc(names, func(s string) bool { return strings.EqualFold(s, name) })
+		if name != "" && !known && len(names) < maxSchemes {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// goOn gives the next challenge to the exchange that is under way.
+func (l *login) goOn(ctx context.Context, challenges []challenge) error {
+	if l.exchange == nil {
+		return errUnasked
+	}
+	var mine []challenge
+	for _, c := range challenges {
+		if strings.EqualFold(c.scheme, l.demand.auth.Scheme()) {
+			mine = append(mine, c)
+		}
+	}
+	if len(mine) == 0 {
+		scheme := l.demand.auth.Scheme()
+		mine = []challenge{{scheme: scheme, text: scheme}}
+	}
+	var refused error
+	for _, c := range mine {
+		credentials, err := answerTo(ctx, l.exchange, c.text)
+		if err == nil {
+			if !l.exchange.Bound() { // the newer challenge is the one to remember
+				l.demand = &demand{row: l.demand.row, auth: l.demand.auth, challenge: c.text}
+				l.demand.count.Add(1)
+			}
+			l.send(credentials)
+			return nil
+		}
+		if refused == nil || !errors.Is(refused, ErrRejected) {
+			refused = err
+		}
+	}
+	if errors.Is(refused, ErrRejected) {
+		l.rejected()
+	}
+	l.hop.standing.forget(l.demand)
+	l.spent = append(l.spent, l.demand.row)
+	l.demand, l.exchange, l.credentials = nil, nil, ""
+	return refused
+}
+
+// try begins an exchange with its first challenge.
+func (l *login) try(ctx context.Context, d *demand) error {
+	peer := l.peer
+	peer.Count = int(d.count.Add(1)) - 1
+	exchange, err := d.auth.Begin(ctx, peer)
+	if err != nil {
+		return err
+	}
+	credentials, err := answerTo(ctx, exchange, d.challenge)
+	if err != nil {
+		return err
+	}
+	if strings.EqualFold(d.auth.Scheme(), "Basic") && l.hop.URL.Scheme == "http" {
+		l.hop.warn.Do(func() {
+			l.hop.log().Warn("the proxy password goes unencrypted over the network", "hop", l.hop.String())
+		})
+	}
+	l.demand, l.exchange = d, exchange
+	l.send(credentials)
+	return nil
+}
+
+func answerTo(ctx context.Context, exchange Exchange, challenge string) (string, error) {
+	credentials, err := exchange.Answer(ctx, challenge)
+	if err == nil && !httpguts.ValidHeaderFieldValue(credentials) {
+		err = errors.New("the credentials do not fit in a header line")
+	}
+	return credentials, err
+}
+
+func (l *login) send(credentials string) {
+	l.credentials, l.gone = credentials, false
+	l.sent = append(l.sent, credentials)
+	if _, token, ok := strings.Cut(credentials, " "); ok {
+		l.sent = append(l.sent, token)
+	}
+}
+
+// secrets lists what must not be quoted from what the proxy says.
+func (l *login) secrets() []string { return append(l.hop.secrets(), l.sent...) }
+
+// explain says why a 407 cannot be answered.
+func (l *login) explain(reasons []string) error {
+	var ours []string
+	for _, auth := range l.hop.authenticators() {
+		if !slices.Contains(ours, auth.Scheme()) {
+			ours = append(ours, auth.Scheme())
+		}
+	}
+	offer := strings.Join(l.schemes, ", ")
+	var text string
+	switch {
+	case len(l.schemes) == 0:
+		return errors.New("the proxy asks for authentication but does not say how (407 without a challenge), so nothing is sent")
+	case l.hop.URL.User == nil && l.hop.Auth == nil:
+		text = "the proxy asks for authentication (" + offer + ") and there is no user and password for it"
+	case len(reasons) > 0:
+		text = "the proxy offers " + offer
+	case len(ours) == 0:
+		text = "the proxy offers " + offer + ", and there is nothing to answer with"
+	default:
+		text = "the proxy offers " + offer + ", and only " + strings.Join(ours, ", ") + " can be answered"
+	}
+	return errors.New(strings.Join(append([]string{text}, reasons...), "; "))
+}
