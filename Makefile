@@ -33,6 +33,7 @@ bench: build ## compares bin/pomerium-cli with others; prints the table of docs/
 
 lint:
 	$(GO) tool -modfile=tools/golangci-lint/go.mod golangci-lint run
+	cd e2e && $(GO) tool -modfile=../tools/golangci-lint/go.mod golangci-lint run --config ../.golangci.yml
 
 man: ## man pages, into man/
 	$(GO) -C tools/man run . ../../man

@@ -69,9 +69,9 @@ func NewHost(name, dir string, etc map[string]string) (*Host, error) {
 		return nil, fmt.Errorf("making the namespaces of host %s: %w", name, err)
 	}
 	h.stdin = stdin
-	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
+	if line, _ := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" { // standard error has said why
 		h.Close()
-		return nil, fmt.Errorf("setting up host %s: %q %v", name, line, err)
+		return nil, fmt.Errorf("setting up host %s: it is not ready: %q", name, line)
 	}
 	return h, nil
 }

@@ -14,7 +14,6 @@ type SignIn struct {
 	http  *http.Server
 
 	mu      sync.Mutex
-	pages   []string // the login URLs given out
 	visited int
 }
 
@@ -47,6 +46,7 @@ func (s *SignIn) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	page := url.URL{Scheme: "https", Host: r.Host, Path: "/.pomerium/sign_in", RawQuery: url.Values{"back": {back.String()}}.Encode()}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	fmt.Fprint(w, page.String())
 }
 
