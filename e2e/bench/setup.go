@@ -1,0 +1,80 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"time"
+)
+
+// setUp opens tunnels one after the other, each when the one before it has ended and a short time has passed: as people do, and
+// so that what is done ahead of time is done.
+func setUp(ctx context.Context, b *bench, p path) error {
+	names := []string{ours, naive}
+	took := b.figure("new tunnel", p, "ms")
+	tunnels := 30
+	switch {
+	case p.oneWay > 0:
+		tunnels = 4
+		took.goals = append(took.goals, goal{limit: 1.5 * ms(2*p.oneWay)}) // one round trip, and something for the work
+	case p.proxy == "tinyproxy" || p.proxy == "microsocks":
+		took.goals = append(took.goals, goal{limit: 20}) // no stall of 40 ms
+	default:
+		names = append(names, proxytunnel, relay, socat)
+	}
+	var spent *figure
+	if p.oneWay == 0 {
+		spent = b.figure("new tunnel, CPU", p, "µs", goal{limit: 0.35, of: naive})
+	}
+	if b.quick {
+		tunnels = 3
+	}
+	f, err := b.field(ctx, p, names...)
+	if err != nil {
+		return err
+	}
+	defer f.stop()
+	return f.inTurn(ctx, b.repeat, func(i *instance) error {
+		if _, err := i.openAndLeave(p, 1); err != nil { // warm
+			return err
+		}
+		before, err := i.cpu()
+		if err != nil {
+			return err
+		}
+		times, err := i.openAndLeave(p, tunnels)
+		if err != nil {
+			return err
+		}
+		after, err := i.cpu()
+		if err != nil {
+			return err
+		}
+		if spent != nil {
+			spent.add(i.name, float64(after-before)/float64(time.Microsecond)/float64(tunnels))
+		}
+		took.add(i.name, median(times))
+		return nil
+	})
+}
+
+// openAndLeave opens tunnels one after the other; it returns how long each took to the destination's first byte, in ms.
+func (i *instance) openAndLeave(p path, tunnels int) ([]float64, error) {
+	var times []float64
+	ended := make(chan error, tunnels)
+	for range tunnels {
+		conn, took, err := i.open()
+		if err != nil {
+			return nil, err
+		}
+		times = append(times, ms(took))
+		go func() { ended <- leave(conn) }() // joined below
+		time.Sleep(10*time.Millisecond + 8*p.oneWay)
+	}
+	for range tunnels {
+		if err := <-ended; err != nil {
+			return nil, err
+		}
+	}
+	return times, nil
+}
