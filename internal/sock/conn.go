@@ -1,6 +1,7 @@
 package sock
 
 import (
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -17,9 +18,9 @@ func (wouldBlock) Error() string   { return "no bytes yet" }
 func (wouldBlock) Timeout() bool   { return true }
 func (wouldBlock) Temporary() bool { return true }
 
-// A Conn stands between TLS and the socket. Downward it reads many records in
-// one system call; upward it holds back what is written until Flush or a full
-// buffer, so that many records leave in one.
+// A Conn stands between TLS and the socket. Upward it holds back what is written
+// until Flush or a full buffer, so that many records leave in one system call.
+// Downward it never lets TLS wait with its buffer in hand.
 //
 // It starts in blocking mode, for handshakes: Read waits, sends before that what
 // has been held back, and asks for quick acknowledgements. After Poll, Read
@@ -32,9 +33,14 @@ func (wouldBlock) Temporary() bool { return true }
 type Conn struct {
 	net.Conn
 
-	src     *Source
-	unread  []byte // read from the socket, not yet taken
+	in      poller
 	polling bool
+	drained bool // the last read took all there was: do not ask again before Wait
+	ended   bool
+
+	// Where the system does not tell readiness: what Wait has read.
+	src    *Source
+	unread []byte
 
 	wmu  sync.Mutex
 	held *Buffer // B is cut to what it holds
@@ -43,39 +49,59 @@ type Conn struct {
 
 // NewConn returns a Conn over c, in blocking mode.
 func NewConn(c net.Conn) *Conn {
-	return &Conn{Conn: c, src: NewSource(c)}
+	conn := &Conn{Conn: c}
+	if !conn.in.init(c) {
+		conn.src = NewSource(c)
+	}
+	return conn
 }
 
 // Poll switches to polling mode, for good.
 func (c *Conn) Poll() { c.polling = true }
 
-// Buffered returns how many bytes Read would deliver without a system call.
-func (c *Conn) Buffered() int { return len(c.unread) }
+// Ended tells whether the socket itself has come to its end. TLS says io.EOF
+// then too, as after a close_notify.
+func (c *Conn) Ended() bool { return c.ended }
 
-// Wait waits until there is something to read. In blocking mode it first sends
-// what is held back.
+// Wait waits until there is something to read, in polling mode. At the end of
+// the socket its error is io.EOF.
 func (c *Conn) Wait() error {
 	if len(c.unread) > 0 {
 		return nil
 	}
-	if !c.polling {
-		c.Flush() // an error is kept for the next write: it must not hide what can still be read
+	c.drained = false
+	var err error
+	if c.src == nil {
+		err = c.in.wait()
+	} else {
+		c.unread, err = c.src.Next(0)
 	}
-	p, err := c.src.Next(0)
-	c.unread = p
+	c.ended = c.ended || err == io.EOF
 	return err
 }
 
 // Read implements net.Conn.
-func (c *Conn) Read(p []byte) (int, error) {
-	if len(c.unread) == 0 {
-		if c.polling {
-			return 0, ErrWouldBlock
-		}
-		if err := c.Wait(); err != nil {
-			return 0, err
-		}
+func (c *Conn) Read(p []byte) (n int, err error) {
+	switch {
+	case !c.polling:
+		c.Flush() // an error is kept for the next write: it must not hide what can still be read
+		n, err = c.Conn.Read(p)
 		QuickAck(c.Conn)
+	case c.src != nil:
+		n, err = c.readBuffer(p)
+	case c.drained || len(p) == 0:
+		return 0, ErrWouldBlock
+	default:
+		n, err = c.in.read(p)
+		c.drained = n < len(p)
+	}
+	c.ended = c.ended || err == io.EOF
+	return n, err
+}
+
+func (c *Conn) readBuffer(p []byte) (int, error) {
+	if len(c.unread) == 0 {
+		return 0, ErrWouldBlock
 	}
 	n := copy(p, c.unread)
 	c.unread = c.unread[n:]
