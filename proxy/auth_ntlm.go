@@ -60,10 +60,13 @@ func (x *ntlmExchange) Answer(_ context.Context, challenge string) (string, erro
 		return "", ErrRejected
 	case x.leg == 0:
 		message, err = ntlmssp.NewNegotiateMessage("", "")
+		if err == nil {
+			message[flagsAt] |= requestTarget
+		}
 	case err == nil && token == nil:
 		return "", errors.New("NTLM: the proxy does not go on with it")
 	case err == nil:
-		message, err = ntlmssp.NewAuthenticateMessage(bindNTLM(token, tlsBinding(x.peer.Certificate)), x.ntlm.Username, x.ntlm.Password, nil)
+		message, err = ntlmssp.NewAuthenticateMessage(forLibrary(token, tlsBinding(x.peer.Certificate)), x.ntlm.Username, x.ntlm.Password, nil)
 	}
 	if err != nil {
 		return "", errors.New("NTLM: the proxy's challenge cannot be understood")
@@ -75,47 +78,79 @@ func (x *ntlmExchange) Answer(_ context.Context, challenge string) (string, erro
 // Bound: AUTHENTICATE answers the challenge of this connection.
 func (x *ntlmExchange) Bound() bool { return x.leg == 2 }
 
-// The parts of a CHALLENGE that bindNTLM knows [MS-NLMP 2.2.1.2, 2.2.2.1].
+// Without requestTarget in NEGOTIATE some servers send no target information,
+// and there is no place for a channel binding [MS-NLMP 2.2.1.1, 2.2.2.5].
 const (
-	targetInfoAt     = 40 // length, length, offset
-	challengeLen     = 48
+	flagsAt       = 12
+	requestTarget = 0x04
+)
+
+// The parts of a CHALLENGE that are known here [MS-NLMP 2.2.1.2, 2.2.2.1]. Each
+// field is its length, its length again, and its offset.
+const (
+	targetNameAt     = 12
+	targetInfoAt     = 40
+	shortChallenge   = 32 // the oldest end here
+	fullChallenge    = 48
 	avEOL            = 0
 	avChannelBinding = 10
 )
 
-// bindNTLM puts a channel binding into the target information of a CHALLENGE,
-// which the library copies into the answer and signs. A challenge without target
-// information is old and has no place for it.
-func bindNTLM(challenge, binding []byte) []byte {
-	if binding == nil || len(challenge) < challengeLen {
+// forLibrary makes a CHALLENGE one that the library can read: the target's name,
+// which nothing depends on, and the target information, if they are not where
+// they are said to be (squid's ntlm_fake_auth), count as absent. The binding goes
+// into the target information, which is copied into the answer and signed; a
+// challenge without it is old and has no place for it.
+func forLibrary(challenge, binding []byte) []byte {
+	if len(challenge) < shortChallenge {
 		return challenge
 	}
-	length := int(binary.LittleEndian.Uint16(challenge[targetInfoAt:]))
-	start := uint64(binary.LittleEndian.Uint32(challenge[targetInfoAt+4:]))
-	if length == 0 || start+uint64(length) > uint64(len(challenge)) {
-		return challenge
+	c := append([]byte(nil), challenge...)
+	if len(c) < fullChallenge {
+		c = append(c, make([]byte, fullChallenge-len(c))...)
 	}
-	var info []byte
-	for rest := challenge[start:][:length]; len(rest) >= 4; {
-		id, size := binary.LittleEndian.Uint16(rest), 4+int(binary.LittleEndian.Uint16(rest[2:]))
-		if id == avEOL || size > len(rest) {
+	setField(c, targetNameAt, nil, 0)
+	info, ok := field(c, targetInfoAt)
+	if !ok {
+		setField(c, targetInfoAt, nil, 0)
+	}
+	if len(info) == 0 || binding == nil {
+		return c
+	}
+	info = withBinding(info, bindingHash(binding))
+	setField(c, targetInfoAt, info, len(c))
+	return append(c, info...)
+}
+
+// withBinding replaces the channel binding in a list of AV pairs.
+func withBinding(pairs []byte, hash [16]byte) []byte {
+	var list []byte
+	for len(pairs) >= 4 {
+		id, size := binary.LittleEndian.Uint16(pairs), 4+int(binary.LittleEndian.Uint16(pairs[2:]))
+		if id == avEOL || size > len(pairs) {
 			break
 		}
 		if id != avChannelBinding {
-			info = append(info, rest[:size]...)
+			list = append(list, pairs[:size]...)
 		}
-		rest = rest[size:]
+		pairs = pairs[size:]
 	}
-	hash := bindingHash(binding)
-	info = binary.LittleEndian.AppendUint16(info, avChannelBinding)
-	info = binary.LittleEndian.AppendUint16(info, uint16(len(hash)))
-	info = append(append(info, hash[:]...), 0, 0, 0, 0) // MsvAvEOL
-	if len(info) > 0xffff {
-		return challenge
+	list = append(list, avChannelBinding, 0, byte(len(hash)), 0)
+	list = append(list, hash[:]...)
+	return append(list, avEOL, 0, 0, 0)
+}
+
+func field(message []byte, at int) (content []byte, ok bool) {
+	length := uint64(binary.LittleEndian.Uint16(message[at:]))
+	start := uint64(binary.LittleEndian.Uint32(message[at+4:]))
+	if start+length > uint64(len(message)) {
+		return nil, false
 	}
-	bound := append(append([]byte(nil), challenge...), info...)
-	binary.LittleEndian.PutUint16(bound[targetInfoAt:], uint16(len(info)))
-	binary.LittleEndian.PutUint16(bound[targetInfoAt+2:], uint16(len(info)))
-	binary.LittleEndian.PutUint32(bound[targetInfoAt+4:], uint32(len(challenge)))
-	return bound
+	return message[start:][:length], true
+}
+
+func setField(message []byte, at int, content []byte, start int) {
+	binary.LittleEndian.PutUint16(message[at:], uint16(len(content)))
+	binary.LittleEndian.PutUint16(message[at+2:], uint16(len(content)))
+	binary.LittleEndian.PutUint32(message[at+4:], uint32(start))
 }

@@ -174,10 +174,12 @@ func TestEdgeCase16_401AfterThePassword(t *testing.T) {
 // endless is a scheme that always has one more answer.
 type endless struct{ broken string }
 
-func (endless) Scheme() string                                               { return "Endless" }
-func (e endless) Begin(context.Context, proxy.Peer) (proxy.Exchange, error)  { return e, nil }
-func (e endless) Answer(_ context.Context, challenge string) (string, error) { return challenge + e.broken, nil }
-func (endless) Bound() bool                                                  { return false }
+func (endless) Scheme() string                                              { return "Endless" }
+func (e endless) Begin(context.Context, proxy.Peer) (proxy.Exchange, error) { return e, nil }
+func (e endless) Answer(_ context.Context, challenge string) (string, error) {
+	return challenge + e.broken, nil
+}
+func (endless) Bound() bool { return false }
 
 func TestEdgeCase15_AttemptsAreBounded(t *testing.T) {
 	p := answer(t, func(n int, _ string) (string, bool) {

@@ -52,6 +52,7 @@ func (h *Hop) login(method, uri string) *login {
 // on goes to another connection. What was begun on the one before is carried
 // over, or begun again.
 func (l *login) on(ctx context.Context, conn net.Conn) error {
+	before := l.peer.Certificate
 	l.peer.Certificate = certificate(conn)
 	switch {
 	case l.demand == nil:
@@ -62,8 +63,10 @@ func (l *login) on(ctx context.Context, conn net.Conn) error {
 			l.hop.standing.forget(d)
 		}
 		return nil
-	case !l.gone && !l.exchange.Bound():
+	case !l.gone && !l.exchange.Bound() && l.peer.Certificate.Equal(before):
 		return nil
+	case !l.gone && !l.exchange.Bound(): // it is bound to TLS that has another end
+		return l.try(ctx, &demand{row: l.demand.row, auth: l.demand.auth, challenge: l.demand.challenge})
 	case l.gone && l.exchange.Bound(), l.parted:
 		// The proxy may have judged the password before it left: it is not sent twice.
 		return errParted
@@ -255,7 +258,7 @@ func (l *login) explain(reasons []string) error {
 	switch {
 	case len(l.schemes) == 0:
 		return errors.New("the proxy asks for authentication but does not say how (407 without a challenge), so nothing is sent")
-	case l.hop.URL.User == nil && l.hop.Auth == nil:
+	case l.hop.URL.User == nil && slices.ContainsFunc(l.schemes, func(s string) bool { return wantsUser(s) && !slices.Contains(ours, s) }):
 		text = "the proxy asks for authentication (" + offer + ") and there is no user and password for it"
 	case len(reasons) > 0:
 		text = "the proxy offers " + offer
@@ -265,4 +268,10 @@ func (l *login) explain(reasons []string) error {
 		text = "the proxy offers " + offer + ", and only " + strings.Join(ours, ", ") + " can be answered"
 	}
 	return errors.New(strings.Join(append([]string{text}, reasons...), "; "))
+}
+
+// wantsUser says whether a user and password would do for a scheme.
+func wantsUser(scheme string) bool {
+	name := strings.ToLower(scheme)
+	return name != "negotiate" && slices.Contains(AuthSchemes(), name)
 }

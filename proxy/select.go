@@ -65,6 +65,10 @@ type Config struct {
 	TLS     *tls.Config   // for https proxies; nil: system roots
 	Log     *slog.Logger  // nil: no logs
 	Dial    DialFunc      // nil: Dialer{}.DialContext
+
+	User    *url.Userinfo // for a proxy whose URL has no user; nil: none
+	Schemes []string      // how HTTP proxies may be answered, as ParseAuth gives them; nil: all
+	SPN     string        // of an HTTP proxy that asks for Negotiate; empty: HTTP/ and its name
 }
 
 func (c Config) direct(source string) Way {
@@ -76,7 +80,13 @@ func (c Config) direct(source string) Way {
 }
 
 func (c Config) through(u *url.URL, source string) Way {
+	if u.User == nil && c.User != nil {
+		known := *u
+		known.User = c.User
+		u = &known
+	}
 	hop := &Hop{URL: u, TLS: c.TLS, Dial: c.Dial, Timeout: c.Timeout, Log: c.Log}
+	hop.Auth = newWho(u.User, c.Schemes, c.SPN).authenticators()
 	return Way{Source: source, Hops: []*Hop{hop}}
 }
 
