@@ -60,6 +60,7 @@ type h1Stream struct {
 	early   []byte // came with the answer
 	gone    chan struct{}
 	ended   bool
+	bulk    bool          // the last burst was large: so may the next be
 	quiet   time.Duration // how long the reading side has last waited for bytes
 	sent    atomic.Int64  // UnixNano of the last bytes up
 	closed  func()        // told at Close
@@ -191,13 +192,15 @@ func (s *h1Stream) WriteTo(w io.Writer) (n int64, err error) {
 
 // burst writes what has arrived to w, many TLS records at a time.
 func (s *h1Stream) burst(w io.Writer) (int64, error) {
-	buf := sock.TakeBuffer(s.under.Buffered() > sock.SmallBuffer/2)
+	buf := sock.TakeBuffer(s.bulk)
 	defer buf.Free()
+	s.bulk = false
 	var written int64
 	for n := 0; ; {
 		k, err := s.top.Read(buf.B[n:])
 		n += k
-		if err == nil && n < len(buf.B) && s.under.Buffered() > 0 {
+		s.bulk = s.bulk || n > sock.SmallBuffer/2
+		if err == nil && n < len(buf.B) {
 			continue
 		}
 		if n > 0 {
@@ -243,7 +246,7 @@ func (s *h1Stream) end(err error) error {
 	case errors.Is(err, net.ErrClosed): // by us
 		return err
 	case err != io.EOF:
-	case net.Conn(s.under) == s.top || s.notified():
+	case net.Conn(s.under) == s.top || !s.under.Ended(): // TLS says EOF by itself after a close_notify only
 		return io.EOF
 	default:
 		err = ErrCut
@@ -252,13 +255,6 @@ func (s *h1Stream) end(err error) error {
 		return &IdleError{quiet, err}
 	}
 	return err
-}
-
-// notified tells whether the end of the TLS connection was announced: after a
-// close_notify, and only then, TLS goes on saying EOF without asking below.
-func (s *h1Stream) notified() bool {
-	_, err := s.top.Read(make([]byte, 1))
-	return err == io.EOF
 }
 
 // Send implements the relay's way to write without a copy.

@@ -218,12 +218,10 @@ func (c *Conn) request(s *Stream, authority string, header http.Header) error {
 	if e := (*Error)(nil); err == nil || errors.As(err, &e) {
 		return err
 	}
+	c.fail(err) // at once: who comes next must not be sent here
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err != nil {
-		err = c.err // why the socket is closed
-	}
-	return &Error{Op: "connection", Err: err}
+	return &Error{Op: "connection", Err: c.err} // the first reason, which may be another
 }
 
 func (c *Conn) writeBlock(id uint32, block []byte) error {

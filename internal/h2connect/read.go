@@ -21,7 +21,8 @@ type reader struct {
 	framer *http2.Framer
 	frame  oneFrame // what framer reads
 	buf    *sock.Buffer
-	n      int // bytes in buf
+	n      int  // bytes in buf
+	bulk   bool // the last burst was large: so may the next be
 	seen   bool
 
 	// The DATA frame under way.
@@ -92,12 +93,14 @@ func (c *Conn) readAll() error {
 func (c *Conn) burst() error {
 	r := &c.in
 	if r.buf == nil {
-		r.buf = sock.TakeBuffer(c.under.Buffered() > sock.SmallBuffer/2)
+		r.buf = sock.TakeBuffer(r.bulk)
 	}
+	r.bulk = false
 	for {
 		n, err := c.top.Read(r.buf.B[r.n:])
 		r.n += n
-		if err == nil && r.n < len(r.buf.B) && c.under.Buffered() > 0 {
+		r.bulk = r.bulk || r.n > sock.SmallBuffer/2
+		if err == nil && r.n < len(r.buf.B) {
 			continue // gather: one write to the local end instead of many
 		}
 		if perr := c.parse(); perr != nil {

@@ -266,7 +266,7 @@ func TestWriteToSlowSocket(t *testing.T) {
 		near, far := socketPair(t)
 		over := writeTo(s, near)
 		const size = 16<<20 + 1234 // more than sockets hold
-		go func() { // ends with the bytes: the reader below takes them all
+		go func() {                // ends with the bytes: the reader below takes them all
 			for n := size; n > 0; {
 				k := min(n, 16384-n%100)
 				p.out.WriteData(id, false, counting(size-n, k))
