@@ -28,6 +28,7 @@ var arrows = map[string][]string{
 	"internal/relay":     {"internal/sock"},
 	"internal/h2connect": {"internal/sock"},
 	"internal/edge":      {},
+	"internal/pac":       {},
 	"internal/token":     {},
 	"internal/sock":      {},
 	"internal/lab":       {},
