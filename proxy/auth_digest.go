@@ -87,9 +87,9 @@ func (d Digest) parse(text string) (*digest.Challenge, error) {
 	is := func(s string) bool { return strings.EqualFold(s, name) }
 	switch {
 	case strings.HasSuffix(strings.ToLower(name), "-sess"):
-		return nil, fmt.Errorf("Digest: the algorithm %s is not spoken here, only those without -sess", quote(printable(name), nil))
-	case !slices.ContainsFunc(digestAlgorithms, is):
-		return nil, fmt.Errorf("Digest: the algorithm %s is not known here", quote(printable(name), nil))
+		return nil, errors.New("Digest: the proxy wants a variant that ends in -sess, which is not spoken here")
+	case !slices.ContainsFunc(digestAlgorithms, is): // not to be quoted: it may be anything
+		return nil, errors.New("Digest: the proxy's algorithm is not known here")
 	case d.Algorithms != nil && !slices.ContainsFunc(d.Algorithms, is):
 		return nil, fmt.Errorf("Digest: the algorithm %s is not to be used: %w", name, errUnsuited)
 	case len(c.QOP) > 0 && !c.SupportsQOP("auth"):

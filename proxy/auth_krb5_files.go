@@ -3,9 +3,11 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -16,7 +18,6 @@ import (
 
 	"github.com/jcmturner/gokrb5/v8/config"
 	"github.com/jcmturner/gokrb5/v8/credentials"
-	"github.com/jcmturner/gokrb5/v8/messages"
 )
 
 // krb5Conf is krb5.conf, with what gokrb5 leaves out.
@@ -193,19 +194,41 @@ func readCacheState() cacheState {
 	return s
 }
 
-// explainKDC says in one line what a KDC, or the lack of one, means.
+// canonical is an SPN with the name that its host is an alias of, if DNS may be
+// asked for that.
+func (c *krb5Conf) canonical(spn string) string {
+	service, host, ok := strings.Cut(spn, "/")
+	if !ok || !c.LibDefaults.DNSCanonicalizeHostname {
+		return spn
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), kdcLimit)
+	defer cancel()
+	name, err := net.DefaultResolver.LookupCNAME(ctx, host)
+	if name = strings.ToLower(strings.TrimSuffix(name, ".")); err != nil || name == "" {
+		return spn
+	}
+	return service + "/" + name
+}
+
+// explainKDC says in one line what a KDC, or the lack of one, means. gokrb5 has
+// no types for it.
 func explainKDC(err error) error {
-	var refused messages.KRBError
+	if err == nil {
+		return nil
+	}
 	text := err.Error()
-	switch {
-	case errors.As(err, &refused):
-		return fmt.Errorf("the KDC says: %s", quote(printable(refused.Error()), nil))
-	case strings.Contains(text, "S_PRINCIPAL_UNKNOWN"):
-		return errors.New("the KDC does not know that name (--forward-proxy-spn gives another)")
-	case strings.Contains(text, "clock skew"), strings.Contains(text, "AP_ERR_SKEW"):
-		return errors.New("the clocks of this machine and of the KDC differ too much")
-	case strings.Contains(text, "Networking_Error"), strings.Contains(text, "ommunicat"):
-		return errors.New("no KDC answers")
+	for _, row := range []struct{ has, says string }{
+		{"KDC_ERR_TGT_REVOKED", "the ticket has been revoked"},
+		{"AP_ERR_SKEW", "the clocks of this machine and of the KDC differ too much"},
+		{"AP_ERR_TKT_EXPIRED", "the ticket has expired"},
+		{"etworking_Error", "no KDC answers"},
+	} {
+		if strings.Contains(text, row.has) {
+			return errors.New(row.says)
+		}
+	}
+	if strings.Contains(text, "S_PRINCIPAL_UNKNOWN") {
+		return ErrNoService
 	}
 	return errors.New(quote(printable(text), nil))
 }

@@ -23,15 +23,19 @@ import (
 //
 // To an https proxy the answer is bound to its certificate.
 type Negotiate struct {
-	SPN                string // of the proxy; empty: HTTP/ and its name
+	SPN                string // of the proxy; empty: HTTP/ and its name, or what that is an alias of
 	Username, Password string // on Windows, in place of the logon session; elsewhere not used
 
 	kept tickets
 }
 
-// ErrNoTicket is wrapped by the error of Negotiate where there is no ticket, or
-// one that has expired.
-var ErrNoTicket = errors.New("no Kerberos ticket")
+var (
+	// ErrNoTicket is wrapped by the error of Negotiate where there is no ticket,
+	// or one that has expired.
+	ErrNoTicket = errors.New("no Kerberos ticket")
+	// ErrNoService is wrapped where the KDC knows no service of the proxy's name.
+	ErrNoService = errors.New("the KDC does not know that service")
+)
 
 // kdcLimit is how long a KDC may take, within half of what is left for the hop:
 // another scheme may do without it.

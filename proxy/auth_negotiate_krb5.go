@@ -92,7 +92,7 @@ func (t *tickets) get(ctx context.Context, spn string, fresh bool) (*ticket, err
 func serviceTicket(spn string, fresh bool) (t *ticket, err error) {
 	defer func() {
 		if recover() != nil { // gokrb5 trusts the length fields of files
-			t, err = nil, errors.New("the ticket cache or the keytab is damaged")
+			t, err = nil, fmt.Errorf("%w: the ticket cache or the keytab is damaged", ErrNoTicket)
 		}
 	}()
 	conf, err := loadKrb5Conf()
@@ -105,8 +105,15 @@ func serviceTicket(spn string, fresh bool) (t *ticket, err error) {
 	}
 	defer c.Destroy()
 	t = &ticket{realm: c.Credentials.Domain(), client: c.Credentials.CName()}
-	if t.ticket, t.key, err = c.GetServiceTicket(spn); err != nil {
-		return nil, fmt.Errorf("no ticket for %s: %w", spn, explainKDC(err))
+	t.ticket, t.key, err = c.GetServiceTicket(spn)
+	if err = explainKDC(err); errors.Is(err, ErrNoService) {
+		if other := conf.canonical(spn); other != spn {
+			t.ticket, t.key, err = c.GetServiceTicket(other)
+			err = explainKDC(err)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("no ticket for %s: %w", spn, err)
 	}
 	return t, nil
 }

@@ -185,3 +185,31 @@ func FuzzEnvironment(f *testing.F) {
 		}
 	})
 }
+
+func FuzzDigest(f *testing.F) {
+	for _, seed := range []string{
+		`realm="x", nonce="n", qop="auth"`, `realm="a, Basic b", nonce="\"", algorithm=SHA-256, qop="auth,auth-int", opaque="o", userhash=true`,
+		`nonce=abc==, stale=true`, `nonce="n", algorithm=MD5-sess`, `=`, `nonce="`, `nonce="ü", realm="\`, "nonce=\"\x01\"", `NONCE = "n" , charset=UTF-8`,
+	} {
+		f.Add(seed, seed)
+	}
+	f.Fuzz(func(t *testing.T, first, second string) {
+		if strings.ContainsAny(first+second, "\r\n") || len(first)+len(second) > 4000 {
+			return
+		}
+		no := func(parameters string) string {
+			return "HTTP/1.1 407 No\r\nProxy-Authenticate: Digest " + parameters + "\r\nContent-Length: 0\r\n\r\n"
+		}
+		_, sent, err := replay(t, userURL, []byte(no(first)+no(second)+no(second)))
+		if err == nil {
+			t.Fatal("opened")
+		}
+		checkText(t, err)
+		for head := range strings.SplitSeq(sent, "\r\n\r\n") {
+			credentials := field(head, "Proxy-Authorization")
+			if strings.Count(head, "\r\n") > 4 || credentials != "" && parameters(credentials)["uri"] != target {
+				t.Errorf("asked %q", head)
+			}
+		}
+	})
+}

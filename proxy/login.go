@@ -123,14 +123,14 @@ func (l *login) answer(ctx context.Context, lines []string) error {
 		l.rejected()
 		return fmt.Errorf("the proxy asked again after %d answers: %w", maxAnswers, ErrRejected)
 	}
-	var reasons []string
+	var reasons []error
 	switch err := l.goOn(ctx, challenges); {
 	case err == nil:
 		return nil
 	case errors.Is(err, ErrRejected):
 		return err
 	case err != errUnasked:
-		reasons = append(reasons, err.Error())
+		reasons = append(reasons, err)
 	}
 	for i, auth := range l.hop.authenticators() {
 		if slices.Contains(l.spent, i) {
@@ -144,8 +144,9 @@ func (l *login) answer(ctx context.Context, lines []string) error {
 			if err == nil {
 				return nil
 			}
-			if text := err.Error(); !errors.Is(err, errUnsuited) && !slices.Contains(reasons, text) {
-				reasons = append(reasons, text)
+			told := slices.ContainsFunc(reasons, func(r error) bool { return r.Error() == err.Error() })
+			if !told && !errors.Is(err, errUnsuited) {
+				reasons = append(reasons, err)
 			}
 		}
 	}
@@ -246,7 +247,7 @@ func (l *login) send(credentials string) {
 func (l *login) secrets() []string { return append(l.hop.secrets(), l.sent...) }
 
 // explain says why a 407 cannot be answered.
-func (l *login) explain(reasons []string) error {
+func (l *login) explain(reasons []error) error {
 	var ours []string
 	for _, auth := range l.hop.authenticators() {
 		if !slices.Contains(ours, auth.Scheme()) {
@@ -267,8 +268,24 @@ func (l *login) explain(reasons []string) error {
 	default:
 		text = "the proxy offers " + offer + ", and only " + strings.Join(ours, ", ") + " can be answered"
 	}
-	return errors.New(strings.Join(append([]string{text}, reasons...), "; "))
+	return &unanswered{text, reasons}
 }
+
+// unanswered says why no scheme could be used, on one line.
+type unanswered struct {
+	text    string
+	reasons []error
+}
+
+func (e *unanswered) Error() string {
+	text := e.text
+	for _, reason := range e.reasons {
+		text += "; " + reason.Error()
+	}
+	return text
+}
+
+func (e *unanswered) Unwrap() []error { return e.reasons }
 
 // wantsUser says whether a user and password would do for a scheme.
 func wantsUser(scheme string) bool {

@@ -36,6 +36,13 @@ func TestEdgeCase52_NoPasswordInErrorsOrLogs(t *testing.T) {
 		"HTTP/1.1 403 No\r\nContent-Type: text/html\r\n\r\n<p>you <b>sent</b> canary&#33;+p4ss",
 		"HTTP/1.1 403 No\r\n\r\n" + strings.Repeat("x", 195) + "dTpjYW5hcnkhK3A0c3M=",
 		"HTTP/1.1 407 No\r\nProxy-Authenticate: canary!+p4ss, canary%21+p4ss, Other\r\nContent-Length: 0\r\n\r\n",
+		"HTTP/1.1 407 No\r\nProxy-Authenticate: Digest realm=\"canary!+p4ss\", nonce=n, qop=auth\r\nContent-Length: 0\r\n\r\n",
+		"HTTP/1.1 407 No\r\nProxy-Authenticate: Digest nonce=n, algorithm=\"canary!+p4ss\"\r\nContent-Length: 0\r\n\r\n",
+		"HTTP/1.1 407 No\r\nProxy-Authenticate: Digest realm=x, nonce=n\r\nContent-Type: text/html\r\n\r\n<title>%s</title>",
+		"HTTP/1.1 407 No\r\nProxy-Authenticate: NTLM\r\nContent-Length: 0\r\n\r\n",
+		"HTTP/1.1 407 No\r\nProxy-Authenticate: NTLM " + encode(ntlmChallenge([]byte("canary!+"), true)) + "\r\nContent-Length: 0\r\n\r\n",
+		"HTTP/1.1 407 No\r\nProxy-Authenticate: NTLM canary!+p4ss\r\nContent-Length: 0\r\n\r\n",
+		"HTTP/1.1 407 No\r\nProxy-Authenticate: Negotiate canary!+p4ss\r\nContent-Length: 0\r\n\r\n",
 		"HTTP/1.1 302 No\r\nLocation: http://u:canary!+p4ss@x.test/canary\r\nContent-Length: 0\r\n\r\n",
 		"SSH-2.0-canary!+p4ss\r\n", "HTTP/1.1 canary!+p4ss\r\n\r\n", "canary!+p4ss\r\n\r\n", "dTpjYW5hcnkhK3A0c3M=\r\n\r\n", "\x05\x02", "\x05\xff", "\x01\x01", "\x05\x02\x01\x01",
 	}
@@ -84,6 +91,11 @@ func TestEdgeCase52_NoPasswordInErrorsOrLogs(t *testing.T) {
 		}
 	}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
-		checkCanary(t, "Basic", fmt.Sprintf(verb, proxy.Basic{Username: "u", Password: "canary!+p4ss"}))
+		for _, auth := range []proxy.Authenticator{
+			proxy.Basic{Username: "u", Password: "canary!+p4ss"}, proxy.Digest{Username: "u", Password: "canary!+p4ss"},
+			proxy.NTLM{Username: "u", Password: "canary!+p4ss"}, &proxy.Negotiate{Username: "u", Password: "canary!+p4ss"},
+		} {
+			checkCanary(t, auth.Scheme(), fmt.Sprintf(verb, auth))
+		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 const (
 	socksVersion    = 0x05
 	methodNone      = 0x00 // NO AUTHENTICATION REQUIRED
+	methodGSSAPI    = 0x01 // RFC 1961: not spoken here
 	methodPassword  = 0x02 // USERNAME/PASSWORD
 	methodNoneOf    = 0xff // NO ACCEPTABLE METHODS
 	passwordVersion = 0x01
@@ -121,6 +122,8 @@ func (w *wire) socksLogin(method byte, user *url.Userinfo) error {
 		return errors.New("the proxy does not let anyone in without authentication, and its URL has no user and password")
 	case method == methodNoneOf:
 		return errors.New("the proxy accepts neither user and password nor no authentication")
+	case method == methodGSSAPI:
+		return errors.New("the proxy wants GSS-API authentication (SOCKS5 method 1), which is not spoken here")
 	default:
 		return fmt.Errorf("the proxy chose authentication method %d, which was not offered", method)
 	}

@@ -134,7 +134,7 @@ func TestEdgeCase28_Methods(t *testing.T) {
 		{"password was not needed", user, socksServer{greeting: both, method: "\x05\x00"}, ""},
 		{"wrong password", user, socksServer{greeting: both, method: "\x05\x02", password: "\x01\x01u\x03p w", login: "\x01\x01"},
 			"the proxy refused the user name or the password"},
-		{"GSSAPI was not offered", user, socksServer{greeting: both, method: "\x05\x01"}, "the proxy chose authentication method 1, which was not offered"},
+		{"GSSAPI was not offered", user, socksServer{greeting: both, method: "\x05\x01"}, "the proxy wants GSS-API authentication (SOCKS5 method 1), which is not spoken here"},
 		{"password was not offered", "socks5h://proxy.test", socksServer{greeting: none, method: "\x05\x02"},
 			"the proxy chose authentication method 2, which was not offered"},
 		{"none of none", "socks5h://proxy.test", socksServer{greeting: none, method: "\x05\xff"},
