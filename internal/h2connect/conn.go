@@ -63,7 +63,7 @@ type Config struct {
 	Limit       *Limit        // bounds the queues of several connections together; nil: none
 	OnIdle      func(*Conn)   // no stream is left: the last has ended, or did not get in; called without locks
 	// OnClose is called once, without locks, when the connection is gone. lost
-	// is how many streams it took along.
+	// is how many streams it took along, without those that waited for an answer.
 	OnClose func(c *Conn, lost int, err error)
 	Log     *slog.Logger // nil: no logs
 }
@@ -387,13 +387,17 @@ func (c *Conn) fail(err error) {
 	c.ping.stop()
 	c.mu.Unlock()
 
+	lost := 0
 	for _, s := range streams {
+		if s.isOpen() {
+			lost++
+		}
 		s.fail(&Error{Op: "connection", Err: err})
 	}
 	c.under.Close() // not TLS's Close: it would wait for a stuck writer
 	c.wake()
 	if c.cfg.OnClose != nil {
-		c.cfg.OnClose(c, len(streams), err)
+		c.cfg.OnClose(c, lost, err)
 	}
 }
 

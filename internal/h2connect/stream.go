@@ -448,6 +448,13 @@ func (s *Stream) giveBack(credit uint32) {
 	}
 }
 
+// isOpen tells whether the stream has its answer and has not ended.
+func (s *Stream) isOpen() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hasAnswer && !s.isGone
+}
+
 func (s *Stream) isReset() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
