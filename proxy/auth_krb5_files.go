@@ -135,8 +135,7 @@ func (c *krb5Conf) cacheFile() (string, error) {
 		}
 		return filepath.Join(path, filepath.Base(strings.TrimSpace(string(primary)))), nil
 	}
-	return "", fmt.Errorf("%w can be read: the ticket cache is %s, not a file (export KRB5CCNAME=FILE:%s and kinit make one)",
-		ErrNoTicket, kind, filepath.Join(os.TempDir(), "krb5cc_"+uid))
+	return "", fmt.Errorf("%w: the ticket cache is of the kind %s, and only files can be read", ErrNoTicket, kind)
 }
 
 // loadCache reads a ticket cache that has a ticket in it which gets others.
@@ -144,7 +143,7 @@ func loadCache(path string) (*credentials.CCache, error) {
 	cache, err := credentials.LoadCCache(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%w: there is no ticket cache %s (kinit makes it)", ErrNoTicket, path)
+		return nil, fmt.Errorf("%w: there is no ticket cache %s", ErrNoTicket, path)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("%w: the ticket cache %s may not be read", ErrNoTicket, path)
 	case err != nil:
@@ -152,9 +151,9 @@ func loadCache(path string) (*credentials.CCache, error) {
 	}
 	switch t := tgt(cache); {
 	case t == nil:
-		return nil, fmt.Errorf("%w: the ticket cache %s is empty (kinit fills it)", ErrNoTicket, path)
+		return nil, fmt.Errorf("%w: the ticket cache %s is empty", ErrNoTicket, path)
 	case time.Now().After(t.EndTime):
-		return nil, fmt.Errorf("%w: the one in %s has expired (kinit gets a new one)", ErrNoTicket, path)
+		return nil, fmt.Errorf("%w: the one in %s has expired", ErrNoTicket, path)
 	}
 	return cache, nil
 }

@@ -4,7 +4,6 @@ package proxy_test
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -36,12 +35,12 @@ func TestEdgeCase20_TicketComesLater(t *testing.T) {
 		do  func()
 		err string
 	}{
-		{func() {}, "there is no ticket cache " + k.cache + " (kinit makes it)"},
+		{func() {}, "there is no ticket cache " + k.cache + ""},
 		{func() { k.kinit("HTTP/proxy.test", k.keys, time.Now().Add(time.Hour)) }, ""},
 		{func() {}, ""},
-		{func() { k.kinit("HTTP/proxy.test", k.keys, time.Now().Add(-time.Second)) }, "the one in " + k.cache + " has expired (kinit gets a new one)"},
+		{func() { k.kinit("HTTP/proxy.test", k.keys, time.Now().Add(-time.Second)) }, "the one in " + k.cache + " has expired"},
 		{func() { k.kinit("HTTP/proxy.test", k.keys, time.Now().Add(time.Hour)) }, ""},
-		{func() { os.Remove(k.cache) }, "there is no ticket cache " + k.cache + " (kinit makes it)"},
+		{func() { os.Remove(k.cache) }, "there is no ticket cache " + k.cache + ""},
 		{func() {
 			os.WriteFile(k.cache, []byte("\x05\x04\x00\x00\x00\x00\x00\x01\x00\x00\x00\x01\x7f\xff\xff\xff"), 0o600)
 		},
@@ -120,7 +119,6 @@ func TestEdgeCase20_Caches(t *testing.T) {
 	os.WriteFile(filepath.Join(included, "cache.conf~"), []byte("[libdefaults\n"), 0o600)
 	os.WriteFile(filepath.Join(dir, "primary"), []byte("cache\n"), 0o600)
 	none := "FILE:" + filepath.Join(dir, "none")
-	uid := os.Getuid()
 	for _, tc := range []struct{ name, cache, config, err string }{
 		{"FILE:", "FILE:" + k.cache, base, ""},
 		{"path alone", k.cache, base, ""},
@@ -130,9 +128,8 @@ func TestEdgeCase20_Caches(t *testing.T) {
 		{"includedir", "", write("krb5.conf", "includedir "+included+"\n"), ""},
 		{"include", "", write("krb5.conf", "include "+filepath.Join(included, "cache.conf")+"\n"), ""},
 		{"no krb5.conf", k.cache, filepath.Join(dir, "none.conf"), ""},
-		{"KEYRING:", "KEYRING:persistent:0", base, fmt.Sprintf("no Kerberos ticket can be read: the ticket cache is KEYRING, not a file (export KRB5CCNAME=FILE:%s and kinit make one)",
-			filepath.Join(os.TempDir(), fmt.Sprint("krb5cc_", uid)))},
-		{"none", none, base, "no Kerberos ticket: there is no ticket cache " + none[5:] + " (kinit makes it)"},
+		{"KEYRING:", "KEYRING:persistent:0", base, "no Kerberos ticket: the ticket cache is of the kind KEYRING, and only files can be read"},
+		{"none", none, base, "no Kerberos ticket: there is no ticket cache " + none[5:] + ""},
 		{"endless include", k.cache, selfIncluding(t), "it includes itself"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
