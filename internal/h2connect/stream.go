@@ -367,6 +367,7 @@ func (s *Stream) drain() {
 		if err != nil {
 			s.sinkErr = err
 			s.dropLocked()
+			s.c.wake() // nothing is behind any more
 		}
 	}
 	s.writing = false
