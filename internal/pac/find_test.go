@@ -161,7 +161,7 @@ func TestEdgeCase38_RegexpNeverEnds(t *testing.T) {
 }
 
 func TestEdgeCase38_TakesAllMemory(t *testing.T) {
-	script := parse(t, "var s = []; for (;;) s.push('x'.repeat(1 << 20))")
+	script := parse(t, "var mega = 'x'.repeat(1 << 20), s = []; for (;;) s.push(mega + s.length)")
 	_, err := script.Find(t.Context(), edge, pac.Env{Timeout: time.Minute})
 	if err == nil || !strings.HasSuffix(err.Error(), "took more than 256 MiB of memory") {
 		t.Error(err)

@@ -64,6 +64,12 @@ func TestFunctions(t *testing.T) {
 		{`shExpMatch("WWW.corp", "www.corp")`, "boolean false"},
 		{`shExpMatch("a(.corp", "a(.*")`, "boolean true"}, // no regular expression
 		{`shExpMatch("a(x", "a(?")`, "boolean true"},
+		{`shExpMatch("abcbcd", "a*bcd")`, "boolean true"},
+		{`shExpMatch("abcbce", "a*bcd")`, "boolean false"},
+		{`shExpMatch("a.b.c", "*.*.*")`, "boolean true"},
+		{`shExpMatch("a.b", "*.?.*")`, "boolean false"},
+		{`shExpMatch("ab", "ab*?")`, "boolean false"},
+		{`shExpMatch("ab", "ab**")`, "boolean true"},
 		{`shExpMatch("", "*")`, "boolean true"},
 
 		{`isResolvable("www.corp")`, "boolean true"},

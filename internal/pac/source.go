@@ -66,6 +66,9 @@ func Open(raw string, c Config) (*Source, error) {
 	}
 	u.Scheme = strings.TrimPrefix(u.Scheme, "pac+")
 	name := (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+	if u.Scheme == "data" {
+		name = "data" // which is no place for a colon
+	}
 	return &Source{url: u, name: name, c: c, turn: make(chan struct{}, 1)}, nil
 }
 
