@@ -7,8 +7,10 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/pomerium/pomerium-cli/internal/listen"
 	"github.com/pomerium/pomerium-cli/internal/login"
@@ -29,6 +31,10 @@ type parts struct {
 	browser func(ctx context.Context, url string) error // nil: as --browser-cmd says
 	notify  func(url string)                            // nil: print it
 
+	// tidy gives back to the system what opening tunnels took: handshakes leave
+	// more behind than idle tunnels need.
+	tidy *time.Timer
+
 	selector func() (proxy.Selector, error)
 	mu       sync.Mutex
 	edges    map[string]*edgeParts
@@ -40,8 +46,13 @@ type edgeParts struct {
 	http   *proxy.Transport // for signing in
 }
 
+// quiet is how long no tunnel is opened before memory is tidied.
+const quiet = 2 * time.Second
+
 func newParts(p *plan, u *ui) *parts {
 	w := &parts{plan: p, ui: u, edges: make(map[string]*edgeParts)}
+	w.tidy = time.AfterFunc(quiet, debug.FreeOSMemory)
+	w.tidy.Stop()
 	w.selector = sync.OnceValues(func() (proxy.Selector, error) { return p.selector(w.proxyConfig()) })
 	return w
 }
@@ -53,6 +64,7 @@ func (w *parts) connector(r route) func(context.Context) (relay.Stream, error) {
 		if err != nil {
 			return nil, err
 		}
+		defer w.tidy.Reset(quiet)
 		defer w.ui.Waiting("opening " + r.destination)()
 		return e.client.Connect(ctx, r.destination)
 	}
@@ -109,6 +121,7 @@ func (w *parts) serve(ctx context.Context, listeners []net.Listener, opened func
 
 // Close ends what is kept for later use.
 func (w *parts) Close() {
+	w.tidy.Stop()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, e := range w.edges {
