@@ -76,7 +76,7 @@ type Conn struct {
 
 	writers atomic.Int32 // who writes or waits to; the last one flushes
 	wmu     sync.Mutex   // orders frames and header compression
-	framer  *http2.Framer
+	framer  *http2.Framer // its reading half is the read loop's
 	hpack   *hpack.Encoder
 	block   bytes.Buffer // header block being encoded
 
@@ -109,7 +109,6 @@ func New(top net.Conn, under *sock.Conn, cfg Config) *Conn {
 		cfg:        cfg,
 		top:        top,
 		under:      under,
-		framer:     http2.NewFramer(top, nil),
 		streams:    map[uint32]*Stream{},
 		nextID:     1,
 		maxStreams: streamsAtFirst,
@@ -126,7 +125,8 @@ func New(top net.Conn, under *sock.Conn, cfg Config) *Conn {
 	if !cfg.Shared {
 		c.hpack.SetMaxDynamicTableSizeLimit(0) // a table would serve the next tunnel only
 	}
-	c.in.init()
+	c.framer = http2.NewFramer(top, &c.in.frame)
+	c.in.init(c.framer)
 	c.ping.init(c)
 	under.Poll()
 	c.preface()

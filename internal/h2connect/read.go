@@ -51,8 +51,8 @@ func (f *oneFrame) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (r *reader) init() {
-	r.framer = http2.NewFramer(nil, &r.frame)
+func (r *reader) init(f *http2.Framer) {
+	r.framer = f
 	r.framer.SetReuseFrames()
 	r.framer.ReadMetaHeaders = hpack.NewDecoder(0, nil)
 	r.framer.MaxHeaderListSize = maxHeaderList
