@@ -19,13 +19,9 @@ func bulk(ctx context.Context, b *bench, p path) error {
 	return errors.Join(errs...)
 }
 
-// bulk has a number of tunnels share the work; goal is the CPU time in proportion to naive's.
+// bulk has a number of tunnels share the work; limit is for the CPU time, in proportion to naive's.
 func (b *bench) bulk(ctx context.Context, p path, tunnels int, limit float64) error {
-	names := []string{ours, naive}
-	if p.oneWay == 0 && p.protocol == "h1" { // the others do not know the difference
-		names = append(names, proxytunnel, relay, socat)
-	}
-	f, err := b.field(ctx, p, names...)
+	f, err := b.field(ctx, p, rivals(p)...)
 	if err != nil {
 		return err
 	}
@@ -41,7 +37,7 @@ func (b *bench) bulk(ctx context.Context, p path, tunnels int, limit float64) er
 			conns[i] = append(conns[i], conn)
 		}
 	}
-	size := int64(512 << 20)
+	size := int64(256 << 20)
 	if b.quick {
 		size = 64 << 20
 	}

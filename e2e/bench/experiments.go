@@ -46,6 +46,14 @@ func experiments() []experiment {
 // A field is a number of contenders that have been started on one path.
 type field []*instance
 
+// rivals are who is measured on a path. Those that do not know the edge's protocols are measured once, on the path that most take.
+func rivals(p path) []string {
+	if p == (path{proxy: "squid", protocol: "h1"}) {
+		return []string{ours, naive, proxytunnel, relay, socat}
+	}
+	return []string{ours, naive}
+}
+
 // field starts contenders. Those that cannot take the path are not in it.
 func (b *bench) field(ctx context.Context, p path, names ...string) (field, error) {
 	var f field

@@ -33,7 +33,7 @@ func idle(ctx context.Context, b *bench, p path) error {
 }
 
 func (b *bench) grow(ctx context.Context, grown *figure, p path, c contender, tunnels int) error {
-	repeat := min(b.repeat, 3) // it varies little
+	repeat := min(b.repeat, 2) // it varies little
 	if c.name == proxytunnel {
 		repeat = 1
 	}

@@ -163,8 +163,7 @@ func (b *bench) circumstances(start time.Time) string {
 	}
 	version, _ := exec.Command(b.binary, "version").Output()
 	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
-	load, _ := os.ReadFile("/proc/loadavg")
-	return fmt.Sprintf("%s, %d repetitions in %s; %s, %d of them; Linux %s; %s; load at the end %s; measured: %s",
-		start.Format(time.DateTime), b.repeat, time.Since(start).Round(time.Second), model, runtime.NumCPU(),
-		strings.TrimSpace(string(kernel)), runtime.Version(), strings.Fields(string(load))[0], strings.TrimSpace(string(version)))
+	return fmt.Sprintf("%s, %d repetitions in %s; %d x %s; Linux %s; %s; measured: %s",
+		start.Format(time.DateTime), b.repeat, time.Since(start).Round(time.Second), runtime.NumCPU(), model,
+		strings.TrimSpace(string(kernel)), runtime.Version(), strings.TrimSpace(string(version)))
 }

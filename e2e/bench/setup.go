@@ -10,34 +10,30 @@ import (
 // setUp opens tunnels one after the other, each when the one before it has ended and a short time has passed: as people do, and
 // so that what is done ahead of time is done.
 func setUp(ctx context.Context, b *bench, p path) error {
-	names := []string{ours, naive}
+	tunnels, repeat := 20, b.repeat
 	took := b.figure("new tunnel", p, "ms")
-	tunnels := 30
 	switch {
 	case p.oneWay > 0:
-		tunnels = 4
+		tunnels, repeat = 3, min(repeat, 3)                                // they vary little
 		took.goals = append(took.goals, goal{limit: 1.5 * ms(2*p.oneWay)}) // one round trip, and something for the work
 	case p.proxy == "tinyproxy" || p.proxy == "microsocks":
 		took.goals = append(took.goals, goal{limit: 20}) // no stall of 40 ms
-	default:
-		names = append(names, proxytunnel, relay, socat)
 	}
-	var spent *figure
-	if p.oneWay == 0 {
-		spent = b.figure("new tunnel, CPU", p, "µs", goal{limit: 0.35, of: naive})
-	}
+	spent := b.figure("new tunnel, CPU", p, "µs", goal{limit: 0.35, of: naive})
 	if b.quick {
 		tunnels = 3
 	}
-	f, err := b.field(ctx, p, names...)
+	f, err := b.field(ctx, p, rivals(p)...)
 	if err != nil {
 		return err
 	}
 	defer f.stop()
-	return f.inTurn(ctx, b.repeat, func(i *instance) error {
+	for _, i := range f {
 		if _, err := i.openAndLeave(p, 1); err != nil { // warm
 			return err
 		}
+	}
+	return f.inTurn(ctx, repeat, func(i *instance) error {
 		before, err := i.cpu()
 		if err != nil {
 			return err
@@ -50,9 +46,7 @@ func setUp(ctx context.Context, b *bench, p path) error {
 		if err != nil {
 			return err
 		}
-		if spent != nil {
-			spent.add(i.name, float64(after-before)/float64(time.Microsecond)/float64(tunnels))
-		}
+		spent.add(i.name, float64(after-before)/float64(time.Microsecond)/float64(tunnels))
 		took.add(i.name, median(times))
 		return nil
 	})
