@@ -19,7 +19,7 @@
 //     MiB, seen every 10 ms. A single built-in call may take more between two
 //     looks; those that make much of little (repeat, padStart, padEnd) are
 //     bounded, and eval, Function and binary buffers are not there.
-//   - Result: 64 KiB.
+//   - Result: 64 KiB, of which 64 entries count.
 //
 // Each run has an interpreter of its own, so that no run sees what another left.
 //

@@ -69,7 +69,7 @@ func (s *Script) Find(ctx context.Context, u *url.URL, env Env) ([]Route, error)
 		env.Log.Warn("pac entry skipped", "script", s.name, "err", err)
 	}
 	if len(routes) == 0 {
-		return nil, &Error{Name: s.name, Err: fmt.Errorf("no entry of its result can be used: %w", errors.Join(skipped...))}
+		return nil, &Error{Name: s.name, Err: fmt.Errorf("nothing of its result can be used, beginning with %w", skipped[0])}
 	}
 	return routes, nil
 }

@@ -63,7 +63,7 @@ func TestEdgeCase38_Results(t *testing.T) {
 		{result: "PROXY alice:hunter2@a:1; DIRECT", want: []pac.Route{direct},
 			skipped: "pac entry skipped: an entry with user name or password, which have no place in a pac result"},
 		{result: "PROXY", skipped: `pac entry skipped: "PROXY": not of the form KIND host:port`,
-			err: `pac script test.pac: no entry of its result can be used: "PROXY": not of the form KIND host:port`},
+			err: `pac script test.pac: nothing of its result can be used, beginning with "PROXY": not of the form KIND host:port`},
 	} {
 		t.Run(tt.result, func(t *testing.T) {
 			script := parse(t, fmt.Sprintf("function FindProxyForURL(url, host) { return %q }", tt.result))
@@ -79,6 +79,14 @@ func TestEdgeCase38_Results(t *testing.T) {
 				t.Errorf("log:\n%s\nwant:\n%s", log.text(), tt.skipped)
 			}
 		})
+	}
+}
+
+func TestAResultIsNotReadForEver(t *testing.T) {
+	log := new(record)
+	routes, err := parse(t, "function FindProxyForURL() { return 'DIRECT;SOCKS4 a;'.repeat(1000) }").Find(t.Context(), edge, pac.Env{Log: log.logger()})
+	if err != nil || len(routes) != 32 || len(log.lines) != 33 || log.lines[32] != "pac entry skipped: what comes after 64 entries" {
+		t.Errorf("%d routes, error %v, log:\n%s", len(routes), err, log.text())
 	}
 }
 

@@ -36,7 +36,7 @@ func FuzzResult(f *testing.F) {
 		for _, route := range routes {
 			dialable(t, route)
 		}
-		for _, line := range append(log.lines, strings.Split(errText(err), "\n")...) {
+		for _, line := range append(log.lines, errText(err)) {
 			if strings.ContainsFunc(line, unicode.IsControl) {
 				t.Errorf("not plain: %q", line)
 			}

@@ -33,6 +33,10 @@ var keywords = map[string]struct{ scheme, port string }{
 	"SOCKS5": {"socks5", "1080"},
 }
 
+// maxEntries bounds how many entries of a result are looked at: each costs the
+// time to try it, or a line of the log.
+const maxEntries = 64
+
 // parseRoutes reads "PROXY a:8080; SOCKS b; DIRECT". A result without entries
 // means direct; one that has entries, none of them of use, means no route: to
 // go direct then would be a way out that nobody named.
@@ -41,6 +45,9 @@ func parseRoutes(result string) (routes []Route, skipped []error) {
 		fields := strings.Fields(entry)
 		if len(fields) == 0 {
 			continue
+		}
+		if len(routes)+len(skipped) == maxEntries {
+			return routes, append(skipped, fmt.Errorf("what comes after %d entries", maxEntries))
 		}
 		route, err := parseRoute(fields)
 		if err != nil {
