@@ -74,8 +74,8 @@ type Conn struct {
 	top   net.Conn   // frames go here: TLS, or under itself
 	under *sock.Conn // below TLS
 
-	writers atomic.Int32 // who writes or waits to; the last one flushes
-	wmu     sync.Mutex   // orders frames and header compression
+	writers atomic.Int32  // who writes or waits to; the last one flushes
+	wmu     sync.Mutex    // orders frames and header compression
 	framer  *http2.Framer // its reading half is the read loop's
 	hpack   *hpack.Encoder
 	block   bytes.Buffer // header block being encoded
@@ -392,13 +392,15 @@ func (c *Conn) fail(err error) {
 		if s.isOpen() {
 			lost++
 		}
+	}
+	if c.cfg.OnClose != nil { // before the streams: whoever tries again must find it done
+		c.cfg.OnClose(c, lost, err)
+	}
+	for _, s := range streams {
 		s.fail(&Error{Op: "connection", Err: err})
 	}
 	c.under.Close() // not TLS's Close: it would wait for a stuck writer
 	c.wake()
-	if c.cfg.OnClose != nil {
-		c.cfg.OnClose(c, lost, err)
-	}
 }
 
 // wake ends a pause of the read loop, or makes it look again.
