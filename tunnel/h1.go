@@ -60,6 +60,7 @@ type h1Stream struct {
 	early   []byte // came with the answer
 	gone    chan struct{}
 	ended   bool
+	why     error         // what every read says after the end
 	bulk    bool          // the last burst was large: so may the next be
 	quiet   time.Duration // how long the reading side has last waited for bytes
 	sent    atomic.Int64  // UnixNano of the last bytes up
@@ -235,13 +236,17 @@ func (s *h1Stream) wait() error {
 // end turns the reading side's last error into what it means. Only a
 // close_notify is an end; a plain-text edge cannot tell an end from a cut.
 func (s *h1Stream) end(err error) error {
-	if s.ended {
-		return io.EOF
+	if !s.ended {
+		s.ended = true
+		s.why = s.meaning(err)
+		close(s.gone)
 	}
-	s.ended = true
-	close(s.gone)
+	return s.why
+}
+
+func (s *h1Stream) meaning(err error) error {
 	switch {
-	case errors.Is(err, net.ErrClosed) && s.heard.Load() < 0:
+	case err != io.EOF && s.heard.Load() < 0:
 		return ErrSilent
 	case errors.Is(err, net.ErrClosed): // by us
 		return err

@@ -152,6 +152,9 @@ func TestEdgeCase56_Cut(t *testing.T) {
 				case !reset && !errors.Is(err, tunnel.ErrCut):
 					t.Errorf("not told as cut: %v", err)
 				}
+				if _, second := s.Read(make([]byte, 1)); (second == io.EOF) != (err == nil) {
+					t.Errorf("read once more: %v, after %v", second, err)
+				}
 				again := w.open(t, "echo.lab:7") // the next one finds a new path
 				say(t, again, "x")
 				hear(t, again, "x")
