@@ -47,6 +47,7 @@ const (
 	sharedCredit   = 8 << 20
 	connCredit     = 64 << 20
 	maxHeaderList  = 64 << 10
+	maxControl     = 10_000 // frames, without DATA, that wait for the socket
 	frameHeader    = 9
 	maxPayload     = 16384 - frameHeader // a frame then fills a TLS record exactly
 	streamsAtFirst = 100                 // until SETTINGS tell (as RFC 9113 section 6.5.2 recommends at least)

@@ -158,6 +158,16 @@ func TestPingIsAnswered(t *testing.T) {
 	}
 }
 
+// A peer that asks and asks, and reads no answer, does not fill the memory.
+func TestFlood(t *testing.T) {
+	_, p := meet(t, h2connect.Config{})
+	for p.out.WritePing(false, [8]byte{}) == nil {
+	}
+	if err := receive(t, p.closed, "the end of the connection"); err == nil {
+		t.Error("no error")
+	}
+}
+
 // A smaller header table is announced before the next block uses it.
 func TestHeaderTableSize(t *testing.T) {
 	c, p := meet(t, h2connect.Config{Shared: true})

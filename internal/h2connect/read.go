@@ -75,6 +75,9 @@ func (c *Conn) readAll() error {
 		if err := c.burst(); err != nil {
 			return err
 		}
+		if c.flooded() {
+			return errors.New("the peer asks for answers and does not read them")
+		}
 		if err := c.pause(); err != nil {
 			return err
 		}
@@ -86,6 +89,14 @@ func (c *Conn) readAll() error {
 			sock.QuickAck(c.under.Conn)
 		}
 	}
+}
+
+// flooded tells whether more frames wait to be sent than any peer that reads
+// lets pile up: PINGs and SETTINGS want an answer each (RFC 9113 section 10.5).
+func (c *Conn) flooded() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.control) > maxControl
 }
 
 // burst takes everything that has arrived, and keeps no buffer unless a frame
