@@ -75,10 +75,7 @@ func (c *Conn) readAll() error {
 		if err := c.burst(); err != nil {
 			return err
 		}
-		if c.flooded() {
-			return errors.New("the peer asks for answers and does not read them")
-		}
-		if err := c.pause(); err != nil {
+		if err := c.between(); err != nil {
 			return err
 		}
 		if err := c.under.Wait(); err != nil {
@@ -89,6 +86,15 @@ func (c *Conn) readAll() error {
 			sock.QuickAck(c.under.Conn)
 		}
 	}
+}
+
+// between does what is due after each piece that has been taken: from a peer
+// that sends without a break, a burst has no end.
+func (c *Conn) between() error {
+	if c.flooded() {
+		return errors.New("the peer asks for answers and does not read them")
+	}
+	return c.pause()
 }
 
 // flooded tells whether more frames wait to be sent than any peer that reads
@@ -121,6 +127,10 @@ func (c *Conn) burst() error {
 			break
 		}
 		if err != nil {
+			return err
+		}
+		c.ping.hear()
+		if err := c.between(); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package h2connect_test
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"testing"
@@ -302,4 +303,35 @@ func TestQueueLimitWakesPaused(t *testing.T) {
 		t.Errorf("%v", r.err)
 	}
 	p1.pong() // it reads
+}
+
+// A solo connection stops reading for a local end that takes nothing, however
+// fast the peer sends: what waits here stays small.
+func TestEdgeCase55_SoloPausesFastPeer(t *testing.T) {
+	limit := &h2connect.Limit{Max: 1 << 20} // more than a paused tunnel may hold
+	c, p := meet(t, h2connect.Config{Limit: limit})
+	s, id := p.dial(c)
+	const size = 64 << 20
+	wrote := make(chan struct{})
+	go func() { // joined below
+		defer close(wrote)
+		b := bytes.Repeat(frame(http2.FrameData, 0, id, make([]byte, 16384)...), 64)
+		for n := 0; n < size; n += 64 * 16384 {
+			if _, err := p.conn.Write(b); err != nil {
+				return
+			}
+		}
+	}()
+	first := make([]byte, 1)
+	for n := 0; n < size; n++ {
+		k, err := s.Read(first)
+		if err != nil {
+			t.Fatalf("after %d bytes: %v", n, err)
+		}
+		n += k - 1
+		if len(first) == 1 {
+			first = make([]byte, 64<<10)
+		}
+	}
+	<-wrote
 }
