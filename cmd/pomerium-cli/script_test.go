@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"strconv"
@@ -25,7 +26,8 @@ func setup(env *testscript.Env) error {
 	env.Setenv("HOME", env.WorkDir+"/home")
 	env.Setenv("XDG_CACHE_HOME", env.WorkDir+"/home/.cache")
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy",
-		"NO_PROXY", "no_proxy", "LOG_LEVEL", "POMERIUM_SERVICE_ACCOUNT", "POMERIUM_SERVICE_ACCOUNT_FILE"} {
+		"NO_PROXY", "no_proxy", "LOG_LEVEL", "POMERIUM_SERVICE_ACCOUNT", "POMERIUM_SERVICE_ACCOUNT_FILE",
+		"POMERIUM_FORWARD_PROXY_USER", "POMERIUM_FORWARD_PROXY_PASSWORD"} {
 		env.Setenv(name, "")
 	}
 	env.Values[world] = &network{programs: make(map[string]*running), held: make(map[string]net.Conn)}
@@ -75,6 +77,11 @@ func startLab(ts *testscript.TestScript, neg bool, args []string) {
 	} {
 		ts.Setenv(name, value)
 	}
+	guarded, err := url.Parse(l.ProxyURL("http+password")) // what its URL has, for a script to give otherwise
+	ts.Check(err)
+	password, _ := guarded.User.Password()
+	ts.Setenv("PROXY_PASSWORD_HOST", guarded.Host)
+	ts.Setenv("PROXY_PASSWORD_VALUE", password)
 	cert, certKey, err := l.ClientCert()
 	ts.Check(err)
 	for name, data := range map[string][]byte{"edge-ca.pem": l.CAPEM(), "proxy-ca.pem": l.ProxyCAPEM(),
@@ -141,7 +148,8 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 func environment(ts *testscript.TestScript) []string {
 	var env []string
 	for _, name := range []string{"HOME", "XDG_CACHE_HOME", "PATH", "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY",
-		"LOG_LEVEL", "POMERIUM_SERVICE_ACCOUNT", "POMERIUM_SERVICE_ACCOUNT_FILE", "TMPDIR"} {
+		"LOG_LEVEL", "POMERIUM_SERVICE_ACCOUNT", "POMERIUM_SERVICE_ACCOUNT_FILE", "TMPDIR",
+		"POMERIUM_FORWARD_PROXY_USER", "POMERIUM_FORWARD_PROXY_PASSWORD"} {
 		env = append(env, name+"="+ts.Getenv(name))
 	}
 	return env

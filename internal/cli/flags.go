@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/pomerium/pomerium-cli/internal/listen"
 	"github.com/pomerium/pomerium-cli/internal/login"
+	"github.com/pomerium/pomerium-cli/proxy"
 )
 
 // Defaults that help shows.
@@ -27,6 +29,8 @@ type tcpFlags struct {
 
 	forwardProxy       string
 	forwardProxyCAPath string
+	forwardProxyAuth   string
+	forwardProxySPN    string
 
 	caPath     string
 	caBase64   string
@@ -51,8 +55,10 @@ func (f *tcpFlags) add(cmd *cobra.Command) {
 		s.StringVar(&f.pomeriumURL, "pomerium-url", "", "`URL` of the Pomerium server (default: the destination's host)")
 	})
 	under(cmd, "The way out", func(s *pflag.FlagSet) {
-		s.StringVar(&f.forwardProxy, "forward-proxy", "", "`URL` of the proxy that every connection goes through: http, https, socks5 or socks5h,\nwith user:password@ if it asks for them; or direct, for none\n(default: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY)")
+		s.StringVar(&f.forwardProxy, "forward-proxy", "", "`URL` of the proxy that every connection goes through: http, https, socks5 or socks5h,\nwith user:password@ if it asks for them (else $POMERIUM_FORWARD_PROXY_USER and\n$POMERIUM_FORWARD_PROXY_PASSWORD); or direct, for none\n(default: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY)")
 		s.StringVar(&f.forwardProxyCAPath, "forward-proxy-ca-path", "", "PEM `file` of a CA to trust, besides the system's, for an https proxy")
+		s.StringVar(&f.forwardProxyAuth, "forward-proxy-auth", "", "authentication `schemes` to insist on, separated by commas: "+strings.Join(proxy.AuthSchemes(), ", ")+"\n(default: the strongest that the proxy offers; basic alone is sent without being asked for)")
+		s.StringVar(&f.forwardProxySPN, "forward-proxy-spn", "", "service `name` of the proxy for negotiate (default HTTP/ and the proxy's host)")
 		s.DurationVar(&f.connectTimeout, "connect-timeout", defaultConnectTimeout, "longest `time` that each hop may take to answer")
 	})
 	under(cmd, "The server", func(s *pflag.FlagSet) {

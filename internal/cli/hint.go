@@ -128,15 +128,23 @@ func hintProxyAuth(err error) string {
 	if !ok || e.Op != proxy.OpAuth {
 		return ""
 	}
-	if errors.Is(err, proxy.ErrRejected) {
-		return "check user and password in " + setting(e.Source) + " (% # / ? @ in them are written as %25 %23 %2F %3F %40)"
+	switch {
+	case errors.Is(err, proxy.ErrRejected):
+		return "check user and password in " + setting(e.Source) + " (% # / ? @ in them are written as %25 %23 %2F %3F %40), or in POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD"
+	case errors.Is(err, proxy.ErrNoService):
+		return "give the name that the domain has for the proxy with --forward-proxy-spn HTTP/its.name"
+	case errors.Is(err, proxy.ErrNoTicket):
+		return "kinit gets a ticket, klist shows it (KRB5CCNAME=FILE:/path where the cache is no file); or put user and password in " + setting(e.Source) + ": " + withUser(e.Hop)
+	case len(e.Schemes) > 0 && !slices.ContainsFunc(e.Schemes, spoken):
+		return "none of these is spoken here; a helper such as cntlm or px may do it: --forward-proxy http://127.0.0.1:<its port>"
+	case strings.HasPrefix(e.Hop, "socks"):
+		return "put user and password in " + setting(e.Source) + ": " + withUser(e.Hop)
 	}
-	basic := func(s string) bool { return strings.EqualFold(s, "Basic") }
-	if len(e.Schemes) > 0 && !slices.ContainsFunc(e.Schemes, basic) {
-		return "this program knows Basic only; a helper such as cntlm or px can do the rest: --forward-proxy http://127.0.0.1:<its port>"
-	}
-	return "put user and password in " + setting(e.Source) + ": " + withUser(e.Hop)
+	return "put user and password in " + setting(e.Source) + ": " + withUser(e.Hop) + ", or in POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD; --forward-proxy-auth may forbid what the proxy offers"
 }
+
+// spoken reports whether package proxy knows an authentication scheme.
+func spoken(scheme string) bool { return slices.Contains(proxy.AuthSchemes(), strings.ToLower(scheme)) }
 
 // setting names where the proxy comes from.
 func setting(source string) string {

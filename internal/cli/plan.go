@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -29,6 +30,8 @@ type plan struct {
 	proxyCAs   authorities
 	clientPair *tls.Certificate
 	account    *login.ServiceAccount // nil: a person signs in
+	proxyUser  *url.Userinfo         // of the environment; may be nil
+	proxyAuth  []string              // nil: all schemes
 }
 
 // route is one destination, its edge, and its local end.
@@ -52,6 +55,9 @@ func (f tcpFlags) check(cmd *cobra.Command, args []string, getenv func(string) s
 		return nil, err
 	}
 	if err := p.readCertificates(); err != nil {
+		return nil, err
+	}
+	if err := p.readProxyLogin(cmd.Flags().Changed("forward-proxy-auth")); err != nil {
 		return nil, err
 	}
 	return p, p.checkWays(cmd.Context())
@@ -90,6 +96,28 @@ func (p *plan) readCertificates() error {
 	var err error
 	p.clientPair, err = clientCertificate(p.clientCert, p.clientKey)
 	return err
+}
+
+// readProxyLogin finds out what the forward proxy may be told.
+func (p *plan) readProxyLogin(insist bool) (err error) {
+	const envUser, envPassword = "POMERIUM_FORWARD_PROXY_USER", "POMERIUM_FORWARD_PROXY_PASSWORD"
+	user, password := p.getenv(envUser), p.getenv(envPassword)
+	switch {
+	case user == "" && password != "":
+		return usagef("%s is set and %s is not", envPassword, envUser)
+	case strings.ContainsFunc(user, unicode.IsControl):
+		return usagef("%s has a control character or line break", envUser)
+	case strings.ContainsFunc(password, unicode.IsControl):
+		return usagef("%s has a control character or line break", envPassword)
+	case user != "":
+		p.proxyUser = url.UserPassword(user, password)
+	}
+	if insist {
+		if p.proxyAuth, err = proxy.ParseAuth(p.forwardProxyAuth); err != nil {
+			return usagef("--forward-proxy-auth: %w", err)
+		}
+	}
+	return nil
 }
 
 // selector chooses the way out: the flag if it was given, else the environment.

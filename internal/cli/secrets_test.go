@@ -58,7 +58,12 @@ func TestEdgeCase52_Canary(t *testing.T) {
 		"edge query":        {args: w.tcp("echo.lab:7", "--pomerium-url", "https://edge.lab/?token="+canary)},
 		"edge broken":       {args: w.tcp("echo.lab:7", "--pomerium-url", "https://user:"+canary+"%zz@edge.lab")},
 		"destination":       {args: w.tcp("tcp+https://user:" + secret + "@edge.lab/echo.lab:7")},
-		"destination two":   {args: w.tcp("https://" + canary + "@edge.lab:443/echo.lab:7?x=" + canary)},
+		"proxy variable": {env: map[string]string{"POMERIUM_FORWARD_PROXY_USER": "user", "POMERIUM_FORWARD_PROXY_PASSWORD": canary},
+			args: w.tcp("echo.lab:7", "--forward-proxy", withUser(w.ProxyURL("http+password"), ""))},
+		"proxy variable with a line": {env: map[string]string{"POMERIUM_FORWARD_PROXY_USER": "user", "POMERIUM_FORWARD_PROXY_PASSWORD": canary + "\n"},
+			args: w.tcp("echo.lab:7")},
+		"proxy variable alone": {env: map[string]string{"POMERIUM_FORWARD_PROXY_PASSWORD": canary}, args: w.tcp("echo.lab:7")},
+		"destination two":      {args: w.tcp("https://" + canary + "@edge.lab:443/echo.lab:7?x=" + canary)},
 	}
 	proxies := map[string]string{
 		"works":           withUser(w.ProxyURL("http"), "user:"+secret),

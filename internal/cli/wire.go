@@ -137,6 +137,9 @@ func (w *parts) proxyConfig() proxy.Config {
 		TLS:     &tls.Config{RootCAs: w.plan.proxyCAs.pool(), MinVersion: tls.VersionTLS12},
 		Dial:    dial.DialContext,
 		Log:     w.ui.log,
+		User:    w.plan.proxyUser,
+		Schemes: w.plan.proxyAuth,
+		SPN:     w.plan.forwardProxySPN,
 	}
 }
 
