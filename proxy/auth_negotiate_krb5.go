@@ -33,6 +33,7 @@ type ticket struct {
 	client types.PrincipalName
 	ticket messages.Ticket
 	key    types.EncryptionKey
+	end    time.Time // of the ticket that it was got with; zero: not known
 }
 
 // tickets keeps the ticket of one proxy, and has one question to the KDC under
@@ -53,14 +54,19 @@ type question struct {
 	err    error
 }
 
-// get returns a ticket for spn. fresh says that the kept one, and the one that the
-// user's cache may have, were refused.
-func (t *tickets) get(ctx context.Context, spn string, fresh bool) (*ticket, error) {
+// A wish is for a ticket.
+type wish struct {
+	spn   string
+	alias bool // the host in spn may be an alias
+	fresh bool // the one that is kept, and the one that the user's cache may have, were refused
+}
+
+func (t *tickets) get(ctx context.Context, w wish) (*ticket, error) {
 	ctx, cancel := withKDCLimit(ctx)
 	defer cancel()
 	now := readCacheState()
 	t.mu.Lock()
-	if !fresh && t.kept != nil && t.from == now && time.Now().Before(t.until) {
+	if !w.fresh && t.kept != nil && t.from == now && time.Now().Before(t.until) {
 		defer t.mu.Unlock()
 		return t.kept, nil
 	}
@@ -68,11 +74,14 @@ func (t *tickets) get(ctx context.Context, spn string, fresh bool) (*ticket, err
 		q := &question{done: make(chan struct{})}
 		t.pending = q
 		go func() { // ends by itself: gokrb5 gives each KDC a few seconds
-			q.ticket, q.err = serviceTicket(spn, fresh)
+			q.ticket, q.err = serviceTicket(w)
 			t.mu.Lock()
 			t.pending = nil
 			if q.err == nil {
 				t.kept, t.from, t.until = q.ticket, now, time.Now().Add(ticketReuse)
+				if end := q.ticket.end; !end.IsZero() && end.Before(t.until) {
+					t.until = end
+				}
 			}
 			t.mu.Unlock()
 			close(q.done)
@@ -89,7 +98,7 @@ func (t *tickets) get(ctx context.Context, spn string, fresh bool) (*ticket, err
 }
 
 // serviceTicket asks the KDC for a ticket, with the user's or the keytab's.
-func serviceTicket(spn string, fresh bool) (t *ticket, err error) {
+func serviceTicket(w wish) (t *ticket, err error) {
 	defer func() {
 		if recover() != nil { // gokrb5 trusts the length fields of files
 			t, err = nil, fmt.Errorf("%w: the ticket cache or the keytab is damaged", ErrNoTicket)
@@ -99,27 +108,28 @@ func serviceTicket(spn string, fresh bool) (t *ticket, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := krb5Client(conf, fresh)
+	c, end, err := krb5Client(conf, w.fresh)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Destroy()
-	t = &ticket{realm: c.Credentials.Domain(), client: c.Credentials.CName()}
-	t.ticket, t.key, err = c.GetServiceTicket(spn)
-	if err = explainKDC(err); errors.Is(err, ErrNoService) {
-		if other := conf.canonical(spn); other != spn {
+	t = &ticket{realm: c.Credentials.Domain(), client: c.Credentials.CName(), end: end}
+	t.ticket, t.key, err = c.GetServiceTicket(w.spn)
+	if err = explainKDC(err); w.alias && errors.Is(err, ErrNoService) {
+		if other := conf.canonical(w.spn); other != w.spn {
 			t.ticket, t.key, err = c.GetServiceTicket(other)
 			err = explainKDC(err)
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("no ticket for %s: %w", spn, err)
+		return nil, fmt.Errorf("no ticket for %s: %w", w.spn, err)
 	}
 	return t, nil
 }
 
-// krb5Client is the user of the ticket cache, or else of the keytab.
-func krb5Client(conf *krb5Conf, fresh bool) (*client.Client, error) {
+// krb5Client is the user of the ticket cache, whose ticket ends then, or else of
+// the keytab.
+func krb5Client(conf *krb5Conf, fresh bool) (c *client.Client, end time.Time, err error) {
 	path, err := conf.cacheFile()
 	if err == nil {
 		var cache *credentials.CCache
@@ -127,39 +137,41 @@ func krb5Client(conf *krb5Conf, fresh bool) (*client.Client, error) {
 			if fresh { // keep the ticket that gets tickets
 				cache.Credentials = []*credentials.Credential{tgt(cache)}
 			}
-			return client.NewFromCCache(cache, conf.Config, client.DisablePAFXFAST(true))
+			c, err = client.NewFromCCache(cache, conf.Config, client.DisablePAFXFAST(true))
+			return c, tgt(cache).EndTime, err
 		}
 	}
 	name := keytabFile()
 	if name == "" {
-		return nil, err
+		return nil, end, err
 	}
 	kt, err := keytab.Load(name)
 	if err != nil || len(kt.Entries) == 0 {
-		return nil, fmt.Errorf("%w: the keytab %s (KRB5_CLIENT_KTNAME) cannot be read", ErrNoTicket, name)
+		return nil, end, fmt.Errorf("%w: the keytab %s (KRB5_CLIENT_KTNAME) cannot be read", ErrNoTicket, name)
 	}
 	p := kt.Entries[0].Principal
-	c := client.NewWithKeytab(joinName(p.Components), p.Realm, kt, conf.Config, client.DisablePAFXFAST(true))
+	c = client.NewWithKeytab(joinName(p.Components), p.Realm, kt, conf.Config, client.DisablePAFXFAST(true))
 	if err := c.Login(); err != nil {
-		return nil, fmt.Errorf("%w with the keytab %s: %w", ErrNoTicket, name, explainKDC(err))
+		return nil, end, fmt.Errorf("%w with the keytab %s: %w", ErrNoTicket, name, explainKDC(err))
 	}
-	return c, nil
+	return c, end, nil
 }
 
 // session implements Negotiate with Kerberos 5.
 func (n *Negotiate) session(ctx context.Context, spn string, peer Peer) (session, error) {
-	t, err := n.kept.get(ctx, spn, false)
+	w := wish{spn: spn, alias: n.SPN == ""}
+	t, err := n.kept.get(ctx, w)
 	if err != nil {
 		return nil, err
 	}
-	return &kerberos{from: &n.kept, spn: spn, ticket: t, binding: bindingHash(tlsBinding(peer.Certificate))}, nil
+	return &kerberos{from: &n.kept, wish: w, ticket: t, binding: bindingHash(tlsBinding(peer.Certificate))}, nil
 }
 
 // kerberos is a session that shows a ticket once. If that is refused, it shows a
 // fresh one: the other may be older than the proxy's key.
 type kerberos struct {
 	from    *tickets
-	spn     string
+	wish    wish
 	ticket  *ticket
 	binding [16]byte
 	shown   int
@@ -169,11 +181,12 @@ func (k *kerberos) step(ctx context.Context, in []byte) ([]byte, error) {
 	k.shown++
 	switch {
 	case k.shown > 2, k.shown == 2 && len(in) > 0:
-		return nil, fmt.Errorf("the proxy refused the Kerberos ticket for %s", k.spn)
+		return nil, fmt.Errorf("the proxy refused the Kerberos ticket for %s", k.wish.spn)
 	case k.shown == 2:
-		t, err := k.from.get(ctx, k.spn, true)
+		k.wish.fresh = true
+		t, err := k.from.get(ctx, k.wish)
 		if err != nil {
-			return nil, fmt.Errorf("the proxy refused the Kerberos ticket for %s, and there is no fresh one: %w", k.spn, err)
+			return nil, fmt.Errorf("the proxy refused the Kerberos ticket for %s, and there is no fresh one: %w", k.wish.spn, err)
 		}
 		k.ticket = t
 	}
