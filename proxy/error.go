@@ -143,6 +143,9 @@ func (e *limitError) Error() string {
 
 func (e *limitError) Timeout() bool { return true }
 
+// Temporary makes it a net.Error.
+func (e *limitError) Temporary() bool { return true }
+
 func (e *limitError) Is(target error) bool { return target == context.DeadlineExceeded }
 
 func withLimit(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {

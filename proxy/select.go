@@ -17,6 +17,9 @@ type Way struct {
 	Hops   []*Hop   // none: direct
 	Source string   // what chose it: "--forward-proxy", "HTTPS_PROXY", "no_proxy", "loopback" or "direct"
 	Direct DialFunc // how a way without hops dials; nil: Dialer{}.DialContext
+
+	memory Memory  // is told how the way went; may be nil
+	passed []error // of selectors that come before this way and have none
 }
 
 // DialContext opens a connection to addr by this way.
@@ -29,7 +32,11 @@ func (w Way) DialContext(ctx context.Context, network, addr string) (net.Conn, e
 	if dial == nil {
 		dial = Dialer{}.DialContext
 	}
-	return dial(ctx, network, addr)
+	conn, err := dial(ctx, network, addr)
+	if err != nil {
+		return nil, &undialed{err}
+	}
+	return conn, nil
 }
 
 // named puts the source of the way into the error of a hop.
@@ -39,6 +46,13 @@ func (w Way) named(err error) error {
 		failed.Source = w.Source
 	}
 	return err
+}
+
+func (w Way) log() *slog.Logger {
+	if len(w.Hops) == 0 {
+		return logger(nil)
+	}
+	return w.Hops[len(w.Hops)-1].log()
 }
 
 // String lists the hops without passwords, or says "direct".
@@ -108,28 +122,15 @@ type fixed struct{ way Way }
 
 func (f fixed) Ways(context.Context, *url.URL) ([]Way, error) { return []Way{f.way}, nil }
 
-// Dial returns a function that dials by the way which s selects for edge.
+// Dial returns a function that dials by the ways which s selects for edge, the
+// next where one cannot be reached.
 func Dial(s Selector, edge *url.URL) DialFunc {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		way, err := first(ctx, s, edge)
-		if err != nil {
-			return nil, err
-		}
-		return way.DialContext(ctx, network, addr)
+		var conn net.Conn
+		err := walk(ctx, s, edge, func(way Way) (over bool, err error) {
+			conn, err = way.DialContext(ctx, network, addr)
+			return false, err
+		})
+		return conn, err
 	}
-}
-
-// first is the way to take.
-func first(ctx context.Context, s Selector, target *url.URL) (Way, error) {
-	if s == nil {
-		return Way{}, errors.New("choosing the way out: there is no selector")
-	}
-	ways, err := s.Ways(ctx, target)
-	if err != nil {
-		return Way{}, err
-	}
-	if len(ways) == 0 {
-		return Way{}, errors.New("choosing the way out: there is none for " + target.Host)
-	}
-	return ways[0], nil
 }

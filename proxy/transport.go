@@ -31,11 +31,26 @@ type Transport struct {
 // *Error.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	t.once.Do(t.init)
-	way, err := first(req.Context(), t.Selector, req.URL)
-	if err != nil {
+	var resp *http.Response
+	sent := false
+	err := walk(req.Context(), t.Selector, req.URL, func(way Way) (over bool, err error) {
+		if sent {
+			if req, err = again(req); err != nil {
+				return true, err
+			}
+		}
+		sent = true
+		resp, err = t.by(way, req)
+		return err != nil && !repeatable(req, err), err
+	})
+	if !sent {
 		closeBody(req)
-		return nil, err
 	}
+	return resp, err
+}
+
+// by sends the request by one way.
+func (t *Transport) by(way Way, req *http.Request) (*http.Response, error) {
 	hop := way.absolute(req.URL)
 	req = req.WithContext(context.WithValue(req.Context(), routeKey{}, route{way, hop}))
 	if hop == nil {
@@ -43,6 +58,18 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp, err := t.ask(hop, req)
 	return resp, way.named(err)
+}
+
+// repeatable says whether the request may go another way after err: not if its
+// body is gone, or if a proxy that took it in absolute form may have passed it
+// on (RFC 9110 9.2.2).
+func repeatable(req *http.Request, err error) bool {
+	if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
+		return false
+	}
+	var failed *Error
+	taken := req.URL.Scheme == "http" && errors.As(err, &failed) && failed.Op == OpConnect
+	return !taken || req.Method == "" || req.Method == http.MethodGet || req.Method == http.MethodHead
 }
 
 // CloseIdleConnections closes the connections that no request is using.
