@@ -358,6 +358,48 @@ func TestConnPollsBesideStuckWriter(t *testing.T) {
 	}
 }
 
+// Polling, over a socket and over what cannot be asked: every byte once, then
+// the end.
+func TestConnPolls(t *testing.T) {
+	for name, over := range map[string]func(c *net.TCPConn) net.Conn{
+		"socket": func(c *net.TCPConn) net.Conn { return c },
+		"other":  func(c *net.TCPConn) net.Conn { return opaque{c} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			near, far := pair(t)
+			c := sock.NewConn(over(near))
+			write(t, far, "hand")
+			hear(t, c, "hand") // blocking, as in a handshake
+			c.Poll()
+			if _, err := c.Read(make([]byte, 1)); err != sock.ErrWouldBlock {
+				t.Errorf("got %v", err)
+			}
+			write(t, far, "hello world")
+			far.CloseWrite()
+			var got []byte
+			for {
+				err := c.Wait()
+				if err == io.EOF {
+					break
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				for b := make([]byte, 3); ; {
+					n, err := c.Read(b)
+					got = append(got, b[:n]...)
+					if err != nil {
+						break // ErrWouldBlock, or the end, which Wait tells as well
+					}
+				}
+			}
+			if string(got) != "hello world" || !c.Ended() {
+				t.Errorf("got %q, ended %t", got, c.Ended())
+			}
+		})
+	}
+}
+
 func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
