@@ -53,12 +53,12 @@ func open(t *testing.T, args []string) *tunnel {
 	return openAt(t, t.TempDir(), args)
 }
 
-// openAt is open for a user whose files are in home.
-func openAt(t *testing.T, home string, args []string) *tunnel {
+// openAt is open for a user whose files are in home, with more in the environment.
+func openAt(t *testing.T, home string, args []string, env ...string) *tunnel {
 	t.Helper()
 	tun := &tunnel{cmd: exec.Command(binary, args...), log: newLog(), done: make(chan error, 1)}
 	tun.cmd.Stderr = tun.log
-	tun.cmd.Env = environment(home)
+	tun.cmd.Env = append(environment(home), env...)
 	if err := w.UserHost.Start(tun.cmd); err != nil {
 		t.Fatal(err)
 	}

@@ -39,14 +39,18 @@ func NewNetwork(ctx context.Context, dir string) (_ *Network, err error) {
 	if err != nil {
 		return nil, err
 	}
+	self, err := os.Hostname() // squid's helper for Negotiate wants to look it up
+	if err != nil {
+		return nil, err
+	}
 	if n.UserHost, err = NewHost("user", dir, map[string]string{
-		"hosts":       local + proxyAddr + " proxy.test\n",
+		"hosts":       local + proxyAddr + " proxy.test alias.test\n",
 		"resolv.conf": "nameserver " + nobodyAddr + "\noptions timeout:1 attempts:1\n",
 	}); err != nil {
 		return nil, err
 	}
 	if n.ProxyHost, err = NewHost("proxy", dir, map[string]string{
-		"hosts":  local + proxyAddr + " proxy.test\n" + edgeAddr + " edge.test\n",
+		"hosts":  local + proxyAddr + " proxy.test " + self + "\n" + edgeAddr + " edge.test\n",
 		"passwd": string(passwd) + account, "shadow": accountShadow,
 		"resolv.conf": "",
 	}); err != nil {

@@ -21,7 +21,8 @@ type Process struct {
 	done chan struct{} // closed when the program has ended
 }
 
-// Launch starts a program that stays in the foreground and waits until it accepts connections at ready, an address on the host.
+// Launch starts a program that stays in the foreground and waits until it accepts connections at ready, an address on the host,
+// if that is not empty.
 // Its log is the file name.log in the host's directory.
 func (h *Host) Launch(ctx context.Context, name, ready string, cmd *exec.Cmd) (*Process, error) {
 	p := &Process{host: h, cmd: cmd, log: filepath.Join(h.dir, name+".log"), done: make(chan struct{})}
@@ -38,6 +39,9 @@ func (h *Host) Launch(ctx context.Context, name, ready string, cmd *exec.Cmd) (*
 		cmd.Wait()
 		close(p.done)
 	}()
+	if ready == "" {
+		return p, nil
+	}
 	if err := p.await(ctx, ready); err != nil {
 		p.Kill()
 		return nil, fmt.Errorf("starting %s: %w\n%s", name, err, p.Tail())
@@ -92,6 +96,15 @@ func (p *Process) Pid() int { return p.cmd.Process.Pid }
 
 // Tail is the end of what the program wrote.
 func (p *Process) Tail() string { return tail(p.log) }
+
+// Log is all that the program wrote.
+func (p *Process) Log() string {
+	content, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(content)
+}
 
 func tail(file string) string {
 	content, err := os.ReadFile(file)

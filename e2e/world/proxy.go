@@ -42,6 +42,13 @@ var kinds = []struct {
 	{"squid-tls", startSquid, "squid", "https", 3130, "", false},
 	{"squid-tls-basic", startSquid, "squid", "https", 3131, Password, false},
 	{"squid-idle", startIdleSquid, "squid-idle", "http", 3138, "", true},
+	{"squid-digest", startSquidDigest, "squid-digest", "http", 3132, Password, true},
+	{"squid-digest-tls", startSquidDigest, "squid-digest", "https", 3133, Password, true},
+	{"squid-ntlm", startSquidNTLM, "squid-ntlm", "http", 3134, Password, true},
+	{"squid-ntlm-tls", startSquidNTLM, "squid-ntlm", "https", 3135, Password, true},
+	{"squid-ntlm-fake", startSquidFakeNTLM, "squid-ntlm-fake", "http", 3142, Password, true},
+	{"squid-negotiate", startSquidNegotiate, "squid-negotiate", "http", 3136, "", true},
+	{"squid-negotiate-tls", startSquidNegotiate, "squid-negotiate", "https", 3137, "", true},
 	{"tinyproxy", startTinyproxy, "tinyproxy", "http", 8888, "", false},
 	{"dante", startDante, "dante", "socks5", 1080, "", false},
 	{"dante-password", startDantePassword, "dante-password", "socks5", 1081, Password, false},
@@ -51,7 +58,7 @@ var kinds = []struct {
 }
 
 // Kinds names the forward proxies that any test may use. There are more: "squid-idle" cuts what is silent for five seconds,
-// "microsocks-frozen" is there to be frozen.
+// "microsocks-frozen" is there to be frozen, and those of squid_auth.go ask in other schemes than Basic.
 func Kinds() []string {
 	var names []string
 	for _, k := range kinds {
