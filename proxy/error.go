@@ -120,7 +120,7 @@ func (h *Hop) fail(ctx context.Context, op, target string, err error) *Error {
 		// A TLS 1.3 proxy that wants a client certificate says so after the handshake.
 		op, target = OpTLS, ""
 	}
-	return &Error{Hop: h.String(), Op: op, Target: target, Err: err}
+	return &Error{Hop: h.String(), Source: h.Source, Op: op, Target: target, Err: err}
 }
 
 // A limitError says that a limit of ours was reached.

@@ -38,6 +38,7 @@ type Hop struct {
 	Dial    DialFunc        // how the proxy itself is reached; nil: Dialer{}.DialContext
 	Timeout time.Duration   // for the whole hop, from dialing to the reply; 0: DefaultTimeout
 	Log     *slog.Logger    // nil: no logs
+	Source  string          // the setting that named the proxy, for errors; may be empty
 
 	standing standing  // what the proxy has said to our credentials
 	warn     sync.Once // one warning about a password in clear

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -83,9 +84,31 @@ type Config struct {
 	User    *url.Userinfo // for a proxy whose URL has no user; nil: none
 	Schemes []string      // how HTTP proxies may be answered, as ParseAuth gives them; nil: all
 	SPN     string        // of an HTTP proxy that asks for Negotiate; empty: HTTP/ and its name
+
+	// Before are proxies that every way passes first, the nearest first, as
+	// Chain makes them: a direct way ends behind the last of them. nil: none.
+	Before []*Hop
+}
+
+// Chain makes proxies of raw, as ParseURL understands them, each reached
+// through the one before: the first is the nearest to this machine. c.User and
+// c.SPN are for none of them. source is as for [Fixed].
+func Chain(raw []string, source string, c Config) ([]*Hop, error) {
+	c.User, c.SPN = nil, ""
+	for _, r := range raw {
+		u, err := ParseURL(r)
+		if err != nil {
+			return nil, &SettingError{Source: source, Err: err}
+		}
+		c.Before = c.through(u, source).Hops
+	}
+	return c.Before, nil
 }
 
 func (c Config) direct(source string) Way {
+	if len(c.Before) > 0 {
+		return Way{Source: source, Hops: c.Before}
+	}
 	dial := c.Dial
 	if dial == nil {
 		dial = Dialer{Timeout: c.Timeout, Log: c.Log}.DialContext
@@ -99,9 +122,12 @@ func (c Config) through(u *url.URL, source string) Way {
 		known.User = c.User
 		u = &known
 	}
-	hop := &Hop{URL: u, TLS: c.TLS, Dial: c.Dial, Timeout: c.Timeout, Log: c.Log}
+	hop := &Hop{URL: u, Source: source, TLS: c.TLS, Dial: c.Dial, Timeout: c.Timeout, Log: c.Log}
+	if n := len(c.Before); n > 0 {
+		hop.Dial = c.Before[n-1].DialContext
+	}
 	hop.Auth = newWho(u.User, c.Schemes, c.SPN).authenticators()
-	return Way{Source: source, Hops: []*Hop{hop}}
+	return Way{Source: source, Hops: append(slices.Clip(c.Before), hop)}
 }
 
 // Fixed selects one way for everything: the proxy in raw, as ParseURL

@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -62,10 +63,18 @@ func (n *names) taken() string {
 var errRefused = errors.New("refused for the test")
 
 // scripted starts a proxy that begins and ends each connection with reply,
-// after it has read a head.
+// after it has read a head, or a record of TLS.
 func scripted(t testing.TB, reply string) string {
 	return serve(t, func(c net.Conn, _ int) {
-		readHead(c)
+		first := make([]byte, 5)
+		if _, err := io.ReadFull(c, first); err != nil {
+			return
+		}
+		if first[0] == 0x16 {
+			io.CopyN(io.Discard, c, int64(first[3])<<8|int64(first[4]))
+		} else {
+			readHead(io.MultiReader(bytes.NewReader(first), c))
+		}
 		io.WriteString(c, reply)
 	})
 }
