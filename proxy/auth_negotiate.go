@@ -94,12 +94,16 @@ type sessionExchange struct {
 	session  session
 	password bool
 	legs     int
+	closed   bool
 }
 
 func (x *sessionExchange) Answer(ctx context.Context, challenge string) (string, error) {
 	in, err := token68(challenge)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", x.scheme, err)
+	}
+	if x.closed {
+		return "", fmt.Errorf("%s: it is over", x.scheme)
 	}
 	out, err := x.session.step(ctx, in)
 	switch {
@@ -111,8 +115,16 @@ func (x *sessionExchange) Answer(ctx context.Context, challenge string) (string,
 	case err == nil:
 		err = errors.New("the proxy refused what it was given")
 	}
-	x.session.close()
+	x.close()
 	return "", fmt.Errorf("%s: %w", x.scheme, err)
+}
+
+// close frees the session; the login calls it when it is over.
+func (x *sessionExchange) close() {
+	if !x.closed {
+		x.closed = true
+		x.session.close()
+	}
 }
 
 // Bound: a second token answers the proxy's on this connection.

@@ -109,9 +109,17 @@ func (l *login) rejected() {
 
 // done lets the next login have its turn.
 func (l *login) done() {
+	l.drop()
 	if l.turn {
 		l.turn = false
 		l.hop.standing.pass()
+	}
+}
+
+// drop frees what the system keeps for an exchange.
+func (l *login) drop() {
+	if x, ok := l.exchange.(interface{ close() }); ok {
+		x.close()
 	}
 }
 
@@ -222,6 +230,7 @@ func (l *login) try(ctx context.Context, d *demand) error {
 			l.hop.log().Warn("the proxy password goes unencrypted over the network", "hop", l.hop.String())
 		})
 	}
+	l.drop()
 	l.demand, l.exchange = d, exchange
 	l.send(credentials)
 	return nil
