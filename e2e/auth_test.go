@@ -102,6 +102,15 @@ func TestEdgeCase20_Tickets(t *testing.T) {
 	pingPong(t, tun)
 }
 
+// TestKeytab: a program without a person has its own key.
+func TestKeytab(t *testing.T) {
+	oneWay(t)
+	kdc := mustKDC(t)
+	none := "KRB5CCNAME=FILE:" + filepath.Join(t.TempDir(), "none")
+	args := arguments(proxy(t, "squid-negotiate"), "h2", world.Echo, goodToken...)
+	pingPong(t, openAt(t, t.TempDir(), args, "KRB5_CONFIG="+kdc.Conf, none, "KRB5_CLIENT_KTNAME=FILE:"+kdc.User))
+}
+
 // TestEdgeCase20_ServiceNames: the proxy under an alias, under a name that is given, and under one that nobody knows.
 func TestEdgeCase20_ServiceNames(t *testing.T) {
 	kdc := mustKDC(t)

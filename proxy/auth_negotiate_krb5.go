@@ -36,11 +36,12 @@ type ticket struct {
 	end    time.Time // of the ticket that it was got with; zero: not known
 }
 
-// tickets keeps the ticket of one proxy, and has one question to the KDC under
-// way at a time.
+// tickets keeps the last ticket, and has one question to the KDC under way at a
+// time.
 type tickets struct {
 	mu      sync.Mutex
 	kept    *ticket
+	spn     string     // that kept is for
 	from    cacheState // when kept came out of it
 	until   time.Time
 	pending *question
@@ -49,6 +50,7 @@ type tickets struct {
 // A question to the KDC goes on when nobody waits for the answer any more: gokrb5
 // cannot be stopped.
 type question struct {
+	wish   wish
 	done   chan struct{}
 	ticket *ticket
 	err    error
@@ -65,35 +67,53 @@ func (t *tickets) get(ctx context.Context, w wish) (*ticket, error) {
 	ctx, cancel := withKDCLimit(ctx)
 	defer cancel()
 	now := readCacheState()
+	for {
+		kept, q := t.ask(w, now)
+		if kept != nil {
+			return kept, nil
+		}
+		select {
+		case <-q.done:
+			if q.wish == w {
+				return q.ticket, q.err
+			}
+		case <-ctx.Done():
+			return nil, errors.New("the KDC does not answer")
+		}
+	}
+}
+
+// ask returns the kept ticket, or else the question that is under way, which may
+// be another.
+func (t *tickets) ask(w wish, now cacheState) (*ticket, *question) {
 	t.mu.Lock()
-	if !w.fresh && t.kept != nil && t.from == now && time.Now().Before(t.until) {
-		defer t.mu.Unlock()
+	defer t.mu.Unlock()
+	if !w.fresh && t.kept != nil && t.spn == w.spn && t.from == now && time.Now().Before(t.until) {
 		return t.kept, nil
 	}
 	if t.pending == nil {
-		q := &question{done: make(chan struct{})}
+		q := &question{wish: w, done: make(chan struct{})}
 		t.pending = q
 		go func() { // ends by itself: gokrb5 gives each KDC a few seconds
+			defer close(q.done)
 			q.ticket, q.err = serviceTicket(w)
-			t.mu.Lock()
-			t.pending = nil
-			if q.err == nil {
-				t.kept, t.from, t.until = q.ticket, now, time.Now().Add(ticketReuse)
-				if end := q.ticket.end; !end.IsZero() && end.Before(t.until) {
-					t.until = end
-				}
-			}
-			t.mu.Unlock()
-			close(q.done)
+			t.keep(q, now)
 		}()
 	}
-	q := t.pending
-	t.mu.Unlock()
-	select {
-	case <-q.done:
-		return q.ticket, q.err
-	case <-ctx.Done():
-		return nil, errors.New("the KDC does not answer")
+	return nil, t.pending
+}
+
+// keep takes the answer to a question.
+func (t *tickets) keep(q *question, from cacheState) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.pending = nil
+	if q.err != nil {
+		return
+	}
+	t.kept, t.spn, t.from, t.until = q.ticket, q.wish.spn, from, time.Now().Add(ticketReuse)
+	if end := q.ticket.end; !end.IsZero() && end.Before(t.until) {
+		t.until = end
 	}
 }
 

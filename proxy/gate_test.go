@@ -153,6 +153,7 @@ var gates = map[string]func(t testing.TB) *gate{
 	"basic":             basicGate,
 	"ntlm":              func(t testing.TB) *gate { return ntlmGate(t, true) },
 	"ntlm, bare":        func(t testing.TB) *gate { return ntlmGate(t, false) },
+	"ntlm, misplaced":   misplacedGate,
 	"digest":            func(t testing.TB) *gate { return digestGate(`algorithm=MD5, qop="auth,auth-int"`, md5.New) },
 	"digest, SHA-256":   func(t testing.TB) *gate { return digestGate(`algorithm=SHA-256, qop="auth"`, sha256.New) },
 	"digest, RFC 2069":  func(t testing.TB) *gate { return digestGate(``, md5.New) },
@@ -276,6 +277,23 @@ func ntlmGate(_ testing.TB, info bool) *gate {
 		},
 		said: "the proxy refused the user name or the password",
 	}
+}
+
+// misplacedGate has a CHALLENGE whose fields are not where they are said to be, as
+// squid's ntlm_fake_auth sends it.
+func misplacedGate(t testing.TB) *gate {
+	g := ntlmGate(t, false)
+	judge := g.judge
+	g.judge = func(v *visit, credentials string) (bool, string, bool) {
+		opens, next, wrong := judge(v, credentials)
+		if next != "" {
+			m := append(decode(next), "\x00\x00\x00\x00\x00\x00\x3a\x00WORKGROUP"...)
+			copy(m[12:], "\x09\x00\x09\x00\xae\xaa\xaa\xaa")
+			next = "NTLM " + encode(m)
+		}
+		return opens, next, wrong
+	}
+	return g
 }
 
 // ntlmChallenge is CHALLENGE [MS-NLMP 2.2.1.2]; without info as short as the

@@ -25,6 +25,7 @@ type KDC struct {
 	*Process
 	Conf   string // krb5.conf for the user's host
 	Keytab string // of the services
+	User   string // the keytab of the user
 
 	host *Host
 	dir  string
@@ -64,7 +65,7 @@ func (w *World) KDC(ctx context.Context) (*KDC, error) {
 
 func (w *World) newKDC() *KDC {
 	dir := filepath.Join(w.ProxyHost.dir, "kdc")
-	return &KDC{host: w.ProxyHost, dir: dir, Conf: filepath.Join(dir, "krb5.conf"), Keytab: filepath.Join(dir, "services.keytab")}
+	return &KDC{host: w.ProxyHost, dir: dir, Conf: filepath.Join(dir, "krb5.conf"), Keytab: filepath.Join(dir, "services.keytab"), User: filepath.Join(dir, "user.keytab")}
 }
 
 func (k *KDC) start(ctx context.Context) (*Process, error) {
@@ -80,7 +81,8 @@ func (k *KDC) start(ctx context.Context) (*Process, error) {
 	if err := k.run(ctx, "kdb5_util", "create", "-s", "-P", "master"); err != nil {
 		return nil, err
 	}
-	if err := k.admin(ctx, "addprinc -pw "+Password+" "+User, "addprinc -randkey "+ProxyService, "addprinc -randkey "+OtherService); err != nil {
+	if err := k.admin(ctx, "addprinc -pw "+Password+" "+User, "addprinc -randkey "+ProxyService, "addprinc -randkey "+OtherService,
+		"ktadd -norandkey -k "+k.User+" "+User); err != nil {
 		return nil, err
 	}
 	if err := k.NewKeys(ctx); err != nil {
