@@ -70,7 +70,7 @@ func walk(ctx context.Context, s Selector, target *url.URL, try func(Way) (over 
 		}
 		way.report(false)
 		if i+1 < len(ways) {
-			way.log().WarnContext(ctx, "this way out leads nowhere, trying the next", "way", way.String(), "next", ways[i+1].String(), "err", err)
+			way.log().WarnContext(ctx, "this way out leads nowhere, trying the next", "next", ways[i+1].String(), "err", err)
 		}
 	}
 	if len(tried) == 1 {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"log/slog"
 	"net"
 )
 
@@ -29,3 +30,12 @@ func DialGuarded(addr string, listeners ...net.Listener) (net.Conn, error) {
 	own.set(listeners)
 	return own.guard((&net.Dialer{}).DialContext)(context.Background(), "tcp", addr)
 }
+
+// NewDeadWays makes the memory of dead ways as a run does.
+func NewDeadWays() *deadWays { return newDeadWays(slog.New(slog.DiscardHandler)) }
+
+// Path is the file of d.
+func (d *deadWays) Path() string { return d.path }
+
+// HashWay is what the file has for a way.
+var HashWay = hashWay

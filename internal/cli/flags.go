@@ -27,7 +27,8 @@ type tcpFlags struct {
 	listen      []string
 	pomeriumURL string
 
-	forwardProxy       string
+	forwardProxy       []string
+	preProxy           []string
 	forwardProxyCAPath string
 	forwardProxyAuth   string
 	forwardProxySPN    string
@@ -55,7 +56,8 @@ func (f *tcpFlags) add(cmd *cobra.Command) {
 		s.StringVar(&f.pomeriumURL, "pomerium-url", "", "`URL` of the Pomerium server (default: the destination's host)")
 	})
 	under(cmd, "The way out", func(s *pflag.FlagSet) {
-		s.StringVar(&f.forwardProxy, "forward-proxy", "", "`URL` of the proxy that every connection goes through: http, https, socks5 or socks5h,\nwith user:password@ if it asks for them (else $POMERIUM_FORWARD_PROXY_USER and\n$POMERIUM_FORWARD_PROXY_PASSWORD); or direct, for none\n(default: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY)")
+		s.StringArrayVar(&f.forwardProxy, "forward-proxy", nil, "`URL` of the proxy that every connection goes through: http, https, socks5 or socks5h,\nwith user:password@ if it asks for them (else $POMERIUM_FORWARD_PROXY_USER and\n$POMERIUM_FORWARD_PROXY_PASSWORD); or direct, for none;\nrepeat it for alternatives: the next is taken where one cannot be reached\n(default: $POMERIUM_FORWARD_PROXY, with spaces between several; else HTTPS_PROXY,\nHTTP_PROXY, ALL_PROXY and NO_PROXY)")
+		s.StringArrayVar(&f.preProxy, "pre-proxy", nil, "`URL` of a proxy through which the forward proxy is reached; repeat it for a chain:\nthe first is the nearest to this machine")
 		s.StringVar(&f.forwardProxyCAPath, "forward-proxy-ca-path", "", "PEM `file` of a CA to trust, besides the system's, for an https proxy")
 		s.StringVar(&f.forwardProxyAuth, "forward-proxy-auth", "", "authentication `schemes` to insist on, separated by commas: "+strings.Join(proxy.AuthSchemes(), ", ")+"\n(default: the strongest that the proxy offers; basic alone is sent without being asked for)")
 		s.StringVar(&f.forwardProxySPN, "forward-proxy-spn", "", "service `name` of the proxy for negotiate (default HTTP/ and the proxy's host)")

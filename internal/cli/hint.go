@@ -81,6 +81,8 @@ func hintSetting(err error) string {
 	switch {
 	case !ok:
 		return ""
+	case e.Source == "--pre-proxy":
+		return "write --pre-proxy http://proxy.internal:3128, with % # / ? @ in a password as %25 %23 %2F %3F %40"
 	case e.Source == "--forward-proxy":
 		return "write --forward-proxy http://proxy.internal:3128, with % # / ? @ in a password as %25 %23 %2F %3F %40; or --forward-proxy direct for none"
 	}
@@ -221,10 +223,14 @@ func hintProxyDial(err error) string {
 	if !ok {
 		return ""
 	}
+	hint := "check " + setting(e.Source)
 	if late, ok := as[net.Error](err); ok && late.Timeout() {
-		return "check " + setting(e.Source) + ", or wait longer with --connect-timeout; --forward-proxy direct goes without a proxy"
+		hint += ", or wait longer with --connect-timeout"
 	}
-	return "check " + setting(e.Source) + "; --forward-proxy direct goes without a proxy"
+	if e.Source == "--pre-proxy" {
+		return hint
+	}
+	return hint + "; a second --forward-proxy is an alternative, --forward-proxy direct goes without a proxy"
 }
 
 func hintAccount(err error) string {

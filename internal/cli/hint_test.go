@@ -46,6 +46,8 @@ var troubles = []struct {
 	{cli.UnknownCommand("xyz"), "pomerium-cli help", 2},
 	{&cli.Refusal{What: "command x", Reason: "not yet", Instead: "use pomerium-cli tcp"}, "use pomerium-cli tcp", 2},
 	{&proxy.SettingError{Source: "--forward-proxy", Err: errors.New("x")}, "write --forward-proxy http://", 2},
+	{&proxy.SettingError{Source: "--pre-proxy", Err: errors.New("x")}, "write --pre-proxy http://", 2},
+	{&proxy.SettingError{Source: "POMERIUM_FORWARD_PROXY", Err: errors.New("x")}, "correct POMERIUM_FORWARD_PROXY", 2},
 	{&proxy.SettingError{Source: "HTTPS_PROXY", Err: errors.New("x")}, "correct HTTPS_PROXY", 2},
 	{cli.UsageError("pomerium-cli tcp", errors.New("x")), "pomerium-cli tcp --help", 2},
 
@@ -80,6 +82,9 @@ var troubles = []struct {
 	{proxyErr(proxy.OpConnect, nil), "check --forward-proxy", 3},
 	{proxyErr(proxy.OpDial, func(e *proxy.Error) { e.Err = context.DeadlineExceeded }), "--connect-timeout", 3},
 	{proxyErr(proxy.OpDial, nil), "--forward-proxy direct", 3},
+	{proxyErr(proxy.OpDial, func(e *proxy.Error) { e.Source = "--pre-proxy" }), "check --pre-proxy", 3},
+	{&proxy.TriedError{Tried: []error{proxyErr(proxy.OpDial, nil), proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Status = 403 })}}, "to allow CONNECT", 3},
+	{&proxy.TriedError{Tried: []error{proxyErr(proxy.OpDial, nil), &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}}, "check --forward-proxy", 3},
 
 	{&login.Error{Op: "service account", Err: login.ErrRefused}, "--service-account-file", 4},
 	{&login.Error{Op: "signing in", Err: context.Canceled}, "--browser-cmd", 4},

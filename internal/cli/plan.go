@@ -24,7 +24,7 @@ import (
 type plan struct {
 	tcpFlags
 	routes     []route
-	fixed      bool // --forward-proxy was given
+	out        wayOut
 	getenv     func(string) string
 	edgeCAs    authorities
 	proxyCAs   authorities
@@ -46,8 +46,11 @@ func (f tcpFlags) check(cmd *cobra.Command, args []string, getenv func(string) s
 	if err := f.checkNumbers(); err != nil {
 		return nil, err
 	}
-	p := &plan{tcpFlags: f, getenv: getenv, fixed: cmd.Flags().Changed("forward-proxy")}
+	p := &plan{tcpFlags: f, getenv: getenv}
 	var err error
+	if p.out, err = f.wayOut(cmd, getenv); err != nil {
+		return nil, usagef("%w", err)
+	}
 	if p.routes, err = f.routes(args); err != nil {
 		return nil, err
 	}
@@ -120,18 +123,10 @@ func (p *plan) readProxyLogin(insist bool) (err error) {
 	return nil
 }
 
-// selector chooses the way out: the flag if it was given, else the environment.
-func (p *plan) selector(c proxy.Config) (proxy.Selector, error) {
-	if p.fixed {
-		return proxy.Fixed(p.forwardProxy, "--forward-proxy", c)
-	}
-	return proxy.Environment(p.getenv, c), nil
-}
-
 // checkWays looks at the way to each edge without dialing: a setting that
 // cannot be used is known now, and so is a loop.
 func (p *plan) checkWays(ctx context.Context) error {
-	s, err := p.selector(proxy.Config{})
+	s, err := p.out.selector(p.getenv, proxy.Config{})
 	if err != nil {
 		return usagef("%w", err)
 	}
@@ -153,7 +148,7 @@ func (p *plan) checkWays(ctx context.Context) error {
 func (p *plan) checkLoop(way proxy.Way, server *url.URL) error {
 	first, what := server, "the edge "+edge.Host(server)
 	if len(way.Hops) > 0 {
-		first, what = way.Hops[0].URL, fmt.Sprintf("the forward proxy %s (%s)", way.Hops[0], way.Source)
+		first, what = way.Hops[0].URL, fmt.Sprintf("the forward proxy %s (%s)", way.Hops[0], way.Hops[0].Source)
 	}
 	for _, r := range p.routes {
 		if meets(r.listen, first) {

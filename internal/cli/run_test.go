@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -152,8 +153,13 @@ func (w *world) file(t *testing.T, name string, data []byte) string {
 	return path
 }
 
-// tcp makes a command line for a destination of the lab; later flags win.
+// tcp makes a command line for a destination of the lab; later flags win, and
+// a forward proxy in more is in place of the lab's.
 func (w *world) tcp(destination string, more ...string) []string {
-	return append([]string{"tcp", destination, "--pomerium-url", w.EdgeURL().String(), "--forward-proxy", w.ProxyURL("http"),
-		"--alternate-ca-path", filepath.Join(w.dir, "edge-ca.pem"), "--browser-cmd", "false"}, more...)
+	args := []string{"tcp", destination, "--pomerium-url", w.EdgeURL().String(),
+		"--alternate-ca-path", filepath.Join(w.dir, "edge-ca.pem"), "--browser-cmd", "false"}
+	if !slices.Contains(more, "--forward-proxy") {
+		args = append(args, "--forward-proxy", w.ProxyURL("http"))
+	}
+	return append(args, more...)
 }

@@ -85,7 +85,10 @@ func TestEdgeCase52_Canary(t *testing.T) {
 	for name, raw := range proxies {
 		inputs["flag "+name] = input{args: w.tcp("echo.lab:7", "--forward-proxy", raw)}
 		bare := withoutFlag(w.tcp("echo.lab:7"), "--forward-proxy")
-		for _, variable := range []string{"HTTPS_PROXY", "all_proxy"} {
+		inputs["before "+name] = input{args: w.tcp("echo.lab:7", "--pre-proxy", raw)}
+		inputs["second "+name] = input{args: w.tcp("echo.lab:7", "--forward-proxy", raw, "--forward-proxy", "http://127.0.0.1:1")}
+		inputs["after another "+name] = input{env: map[string]string{"POMERIUM_FORWARD_PROXY": "http://127.0.0.1:1 " + raw}, args: bare}
+		for _, variable := range []string{"HTTPS_PROXY", "all_proxy", "POMERIUM_FORWARD_PROXY"} {
 			inputs[variable+" "+name] = input{env: map[string]string{variable: raw}, args: bare}
 		}
 	}

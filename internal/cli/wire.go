@@ -53,7 +53,7 @@ func newParts(p *plan, u *ui) *parts {
 	w := &parts{plan: p, ui: u, edges: make(map[string]*edgeParts)}
 	w.tidy = time.AfterFunc(quiet, debug.FreeOSMemory)
 	w.tidy.Stop()
-	w.selector = sync.OnceValues(func() (proxy.Selector, error) { return p.selector(w.proxyConfig()) })
+	w.selector = sync.OnceValues(w.newSelector)
 	return w
 }
 
@@ -128,6 +128,14 @@ func (w *parts) Close() {
 		_ = e.client.Close()
 		e.http.CloseIdleConnections()
 	}
+}
+
+func (w *parts) newSelector() (proxy.Selector, error) {
+	s, err := w.plan.out.selector(w.plan.getenv, w.proxyConfig())
+	if err != nil {
+		return nil, err
+	}
+	return proxy.Remembering(s, newDeadWays(w.ui.log)), nil
 }
 
 func (w *parts) proxyConfig() proxy.Config {

@@ -1,0 +1,65 @@
+package cli
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pomerium/pomerium-cli/proxy"
+)
+
+// wayOut is what was said about the way out, before it is understood.
+type wayOut struct {
+	proxies []string // alternatives, the first is the best; none: the environment decides
+	source  string   // who named them: a flag or a variable
+	before  []string // proxies to pass first, the nearest first
+}
+
+// envForwardProxy is --forward-proxy as a variable: one, or several with spaces
+// in between. (A comma may be part of a password, a space may not.)
+const envForwardProxy = "POMERIUM_FORWARD_PROXY"
+
+var errNotAlone = errors.New("where there are several, each is a URL with its scheme, such as http://proxy.internal:3128, or direct")
+
+// wayOut finds out who names the way: the flag wins over our variable, and that
+// over those which other programs read as well.
+func (f *tcpFlags) wayOut(cmd *cobra.Command, getenv func(string) string) (wayOut, error) {
+	if cmd.Flags().Changed("forward-proxy") {
+		return wayOut{proxies: f.forwardProxy, source: "--forward-proxy", before: f.preProxy}, nil
+	}
+	w := wayOut{source: envForwardProxy, before: f.preProxy}
+	value := getenv(envForwardProxy)
+	if value == "" {
+		return w, nil
+	}
+	if w.proxies = strings.Fields(value); len(w.proxies) < 2 {
+		w.proxies = []string{value}
+		return w, nil
+	}
+	for _, raw := range w.proxies {
+		// Or a password with a space in it would become the name of a proxy.
+		if raw != "direct" && !strings.Contains(raw, "://") {
+			return w, &proxy.SettingError{Source: envForwardProxy, Err: errNotAlone}
+		}
+	}
+	return w, nil
+}
+
+// selector makes the selector of the ways. None but it decides who is dialed.
+func (w wayOut) selector(getenv func(string) string, c proxy.Config) (proxy.Selector, error) {
+	var err error
+	if c.Before, err = proxy.Chain(w.before, "--pre-proxy", c); err != nil {
+		return nil, err
+	}
+	if len(w.proxies) == 0 {
+		return proxy.Environment(getenv, c), nil
+	}
+	all := make([]proxy.Selector, len(w.proxies))
+	for i, raw := range w.proxies {
+		if all[i], err = proxy.Fixed(raw, w.source, c); err != nil {
+			return nil, err
+		}
+	}
+	return proxy.InOrder(all...), nil
+}
