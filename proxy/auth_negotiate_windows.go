@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strings"
 	"syscall"
@@ -41,7 +42,7 @@ type secContext struct {
 func newSSPI(name, spn, username, password string, peer Peer) (session, error) {
 	info, err := sspi.QueryPackageInfo(name)
 	if err != nil {
-		return nil, fmt.Errorf("Windows has no %s: %w", name, err)
+		return nil, sspiError("QuerySecurityPackageInfo", err)
 	}
 	target, err := syscall.UTF16PtrFromString(spn)
 	if err != nil {
@@ -53,7 +54,7 @@ func newSSPI(name, spn, username, password string, peer Peer) (session, error) {
 	}
 	credentials, err := sspi.AcquireCredentials("", name, sspi.SECPKG_CRED_OUTBOUND, (*byte)(unsafe.Pointer(identity)))
 	if err != nil {
-		return nil, fmt.Errorf("%w: the logon session gives none: %w", ErrNoTicket, err)
+		return nil, sspiError("AcquireCredentialsHandle", err)
 	}
 	return &secContext{
 		credentials: credentials,
@@ -104,28 +105,44 @@ func secBindings(binding []byte) []byte {
 
 func (c *secContext) step(_ context.Context, in []byte) ([]byte, error) {
 	if c.begun && in == nil {
-		return nil, fmt.Errorf("the proxy refused what Windows gave")
+		return nil, errors.New("the proxy refused what Windows gave")
 	}
 	c.begun = true
-	buffers := make([]sspi.SecBuffer, 1, 2)
-	buffers[0].Set(sspi.SECBUFFER_TOKEN, in)
-	if c.bindings != nil {
-		buffers = append(buffers, sspi.SecBuffer{})
-		buffers[1].Set(sspi.SECBUFFER_CHANNEL_BINDINGS, c.bindings)
+	var buffers []sspi.SecBuffer
+	add := func(kind uint32, content []byte) {
+		if content != nil {
+			buffers = append(buffers, sspi.SecBuffer{})
+			buffers[len(buffers)-1].Set(kind, content)
+		}
+	}
+	add(sspi.SECBUFFER_TOKEN, in)
+	add(sspi.SECBUFFER_CHANNEL_BINDINGS, c.bindings)
+	var input *sspi.SecBufferDesc // none at the beginning
+	if buffers != nil {
+		input = sspi.NewSecBufferDesc(buffers)
 	}
 	out := make([]sspi.SecBuffer, 1)
 	out[0].Set(sspi.SECBUFFER_TOKEN, make([]byte, c.size))
 	outDesc := sspi.NewSecBufferDesc(out)
-	switch code := c.context.Update(c.target, outDesc, sspi.NewSecBufferDesc(buffers)); code {
+	switch code := c.context.Update(c.target, outDesc, input); code {
 	case sspi.SEC_E_OK, sspi.SEC_I_CONTINUE_NEEDED:
 	case sspi.SEC_I_COMPLETE_NEEDED, sspi.SEC_I_COMPLETE_AND_CONTINUE:
 		if code := sspi.CompleteAuthToken(c.context.Handle, outDesc); code != sspi.SEC_E_OK {
-			return nil, code
+			return nil, sspiError("CompleteAuthToken", code)
 		}
 	default:
-		return nil, fmt.Errorf("%w for this proxy: %w", ErrNoTicket, code)
+		return nil, sspiError("InitializeSecurityContext", code)
 	}
 	return out[0].Bytes(), nil
+}
+
+// sspiError has the number: Go's text for it is the same without a name.
+func sspiError(call string, err error) error {
+	var code syscall.Errno
+	if !errors.As(err, &code) {
+		return err
+	}
+	return fmt.Errorf("Windows has no credentials for this proxy (%s: %#x)", call, uint32(code))
 }
 
 func (c *secContext) close() {
