@@ -7,6 +7,13 @@
 // an http.RoundTripper. A [Hop] can also be used alone: it is a dialer over a
 // dialer.
 //
+// An HTTP proxy that asks who is there is answered in the strongest scheme that
+// it offers and for which there is something to answer with: [Negotiate],
+// [Digest] with SHA-256, [NTLM], Digest with MD5, [Basic]. Nothing is sent
+// unasked. A password that nobody knows to be right is tried once, by one
+// connection, while the others wait; refused, it is not sent again for a
+// while, because directories lock accounts.
+//
 // A setting that cannot be used is an error, never a direct connection. No
 // error and no log line holds a password.
 //
