@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -394,6 +395,10 @@ func TestEdgeCase17_TheStrongestWins(t *testing.T) {
 	} {
 		t.Run(strings.Join(tc.offer, "; ")+" "+tc.only, func(t *testing.T) {
 			noTicket(t)
+			allowed := tc.only == "" || strings.Contains(tc.only, "negotiate")
+			if runtime.GOOS == "windows" && allowed && slices.Contains(tc.offer, negotiate) {
+				tc.want = "Negotiate " // there is a logon session
+			}
 			var sent []string
 			p := answer(t, func(_ int, head string) (string, bool) {
 				if c := field(head, "Proxy-Authorization"); c != "" {
