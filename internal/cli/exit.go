@@ -27,6 +27,7 @@ var exits = []struct {
 }{
 	{exitUsage, isUsage},
 	{exitProxy, is[*proxy.Error]},
+	{exitProxy, is[*scriptError]},
 	{exitSignIn, is[*login.Error]},
 	{exitSignIn, wantsSignIn},
 	{exitEdge, is[*edge.AnswerError]},

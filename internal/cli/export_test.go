@@ -19,6 +19,9 @@ func Hints() []func(error) string { return hints }
 // UsageError makes the error of a wrong command line.
 func UsageError(command string, err error) error { return &usageError{command: command, err: err} }
 
+// ScriptError makes the error of a script that chose no proxy.
+func ScriptError(setting string, err error) error { return &scriptError{setting, err} }
+
 // UnknownCommand makes the error of a word that is no command.
 func UnknownCommand(name string, similar ...string) error {
 	return &unknownCommand{name: name, similar: similar}

@@ -13,6 +13,7 @@ import (
 	"github.com/pomerium/pomerium-cli/internal/edge"
 	"github.com/pomerium/pomerium-cli/internal/listen"
 	"github.com/pomerium/pomerium-cli/internal/login"
+	"github.com/pomerium/pomerium-cli/internal/pac"
 	"github.com/pomerium/pomerium-cli/proxy"
 	"github.com/pomerium/pomerium-cli/tunnel"
 )
@@ -28,6 +29,7 @@ var hints = []func(error) string{
 	hintUsage,
 	hintListen,
 	hintOutput,
+	hintScript,
 	hintProxyAuth,
 	hintProxyTLS,
 	hintProxyProtocol,
@@ -124,6 +126,20 @@ func hintOutput(err error) string {
 	return ""
 }
 
+// hintScript is about a PAC script that chose no proxy.
+func hintScript(err error) string {
+	e, ok := as[*scriptError](err)
+	switch {
+	case !ok:
+		return ""
+	case is[*pac.Error](err):
+		return "ask whoever keeps the script, or name the proxy itself: --forward-proxy http://proxy.internal:3128"
+	case is[x509.UnknownAuthorityError](err):
+		return "if that authority is your organisation's, give its certificate with --forward-proxy-ca-path"
+	}
+	return "check the script's address in " + e.setting + ", or name the proxy itself: --forward-proxy http://proxy.internal:3128"
+}
+
 // hintProxyAuth is about a proxy that wants to know who asks.
 func hintProxyAuth(err error) string {
 	e, ok := as[*proxy.Error](err)
@@ -139,6 +155,8 @@ func hintProxyAuth(err error) string {
 		return "kinit gets a ticket, klist shows it (KRB5CCNAME=FILE:/path where the cache is no file); or put user and password in " + setting(e.Source) + ": " + withUser(e.Hop)
 	case len(e.Schemes) > 0 && !slices.ContainsFunc(e.Schemes, spoken):
 		return "none of these is spoken here; a helper such as cntlm or px may do it: --forward-proxy http://127.0.0.1:<its port>"
+	case strings.HasPrefix(e.Source, ofScript):
+		return "give user and password in POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD; --forward-proxy-auth may forbid what the proxy offers"
 	case strings.HasPrefix(e.Hop, "socks"):
 		return "put user and password in " + setting(e.Source) + ": " + withUser(e.Hop)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/pomerium/pomerium-cli/internal/edge"
 	"github.com/pomerium/pomerium-cli/internal/listen"
 	"github.com/pomerium/pomerium-cli/internal/login"
+	"github.com/pomerium/pomerium-cli/internal/pac"
 	"github.com/pomerium/pomerium-cli/proxy"
 	"github.com/pomerium/pomerium-cli/tunnel"
 )
@@ -81,6 +82,10 @@ var troubles = []struct {
 	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Err = context.DeadlineExceeded }), "try socks5://", 3},
 	{proxyErr(proxy.OpConnect, nil), "check --forward-proxy", 3},
 	{proxyErr(proxy.OpDial, func(e *proxy.Error) { e.Err = context.DeadlineExceeded }), "--connect-timeout", 3},
+	{cli.ScriptError("--forward-proxy", &pac.Error{Name: "x", Err: io.EOF}), "ask whoever keeps the script", 3},
+	{cli.ScriptError("--forward-proxy", x509.UnknownAuthorityError{}), "--forward-proxy-ca-path", 3},
+	{cli.ScriptError("--forward-proxy", io.EOF), "address in --forward-proxy", 3},
+	{proxyErr(proxy.OpAuth, func(e *proxy.Error) { e.Source = "the pac script of --forward-proxy" }), "give user and password in POMERIUM_FORWARD_PROXY_USER", 3},
 	{proxyErr(proxy.OpDial, nil), "--forward-proxy direct", 3},
 	{proxyErr(proxy.OpDial, func(e *proxy.Error) { e.Source = "--pre-proxy" }), "check --pre-proxy", 3},
 	{&proxy.TriedError{Tried: []error{proxyErr(proxy.OpDial, nil), proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Status = 403 })}}, "to allow CONNECT", 3},

@@ -130,6 +130,14 @@ func (p *plan) checkWays(ctx context.Context) error {
 	if err != nil {
 		return usagef("%w", err)
 	}
+	if plain := p.out.plain(); len(plain.proxies) < len(p.out.proxies) {
+		if len(plain.proxies) == 0 {
+			return nil // a script will say
+		}
+		if s, err = plain.selector(p.getenv, proxy.Config{}); err != nil {
+			return usagef("%w", err)
+		}
+	}
 	for _, r := range p.routes {
 		ways, err := s.Ways(ctx, r.edge)
 		if err != nil {

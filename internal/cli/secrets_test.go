@@ -92,6 +92,11 @@ func TestEdgeCase52_Canary(t *testing.T) {
 			inputs[variable+" "+name] = input{env: map[string]string{variable: raw}, args: bare}
 		}
 	}
+	for _, raw := range []string{"pac+http://user:" + secret + "@127.0.0.1:1/x?" + canary, "pac+data:;base64,%" + canary,
+		"pac+ftp://" + canary + "@x", "pac+file://" + canary + "@x/x", "pac+http://user:" + canary + "%zz@x", "pac+" + canary,
+		"pac+data:,function%20FindProxyForURL()%7Breturn'PROXY%20u:" + canary + "@h:1'%7D"} {
+		inputs["script "+raw] = input{args: w.tcp("echo.lab:7", "--forward-proxy", raw)}
+	}
 	w.singingToken(t)
 	for name, in := range inputs {
 		for _, format := range []string{"text", "json"} {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -39,7 +40,7 @@ func (f *tcpFlags) wayOut(cmd *cobra.Command, getenv func(string) string) (wayOu
 	}
 	for _, raw := range w.proxies {
 		// Or a password with a space in it would become the name of a proxy.
-		if raw != "direct" && !strings.Contains(raw, "://") {
+		if raw != "direct" && !strings.Contains(raw, "://") && !isScript(raw) {
 			return w, &proxy.SettingError{Source: envForwardProxy, Err: errNotAlone}
 		}
 	}
@@ -47,6 +48,7 @@ func (f *tcpFlags) wayOut(cmd *cobra.Command, getenv func(string) string) (wayOu
 }
 
 // selector makes the selector of the ways. None but it decides who is dialed.
+// Nothing is fetched or dialed here.
 func (w wayOut) selector(getenv func(string) string, c proxy.Config) (proxy.Selector, error) {
 	var err error
 	if c.Before, err = proxy.Chain(w.before, "--pre-proxy", c); err != nil {
@@ -57,9 +59,22 @@ func (w wayOut) selector(getenv func(string) string, c proxy.Config) (proxy.Sele
 	}
 	all := make([]proxy.Selector, len(w.proxies))
 	for i, raw := range w.proxies {
-		if all[i], err = proxy.Fixed(raw, w.source, c); err != nil {
+		if all[i], err = w.one(raw, c); err != nil {
 			return nil, err
 		}
 	}
 	return proxy.InOrder(all...), nil
+}
+
+func (w wayOut) one(raw string, c proxy.Config) (proxy.Selector, error) {
+	if isScript(raw) {
+		return newScripted(raw, w.source, c)
+	}
+	return proxy.Fixed(raw, w.source, c)
+}
+
+// plain is w without what would have to be fetched to know its ways.
+func (w wayOut) plain() wayOut {
+	w.proxies = slices.DeleteFunc(slices.Clone(w.proxies), isScript)
+	return w
 }
