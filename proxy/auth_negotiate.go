@@ -33,6 +33,8 @@ var (
 	// ErrNoTicket is wrapped by the error of Negotiate where there is no ticket,
 	// or one that has expired.
 	ErrNoTicket = errors.New("no Kerberos ticket")
+	// ErrTicketRefused is wrapped where the proxy refused a ticket.
+	ErrTicketRefused = errors.New("the proxy refused the Kerberos ticket")
 	// ErrNoService is wrapped where the KDC knows no service of the proxy's name.
 	ErrNoService = errors.New("the KDC does not know that service")
 )

@@ -110,7 +110,7 @@ type gssSession struct {
 
 func (s *gssSession) step(_ context.Context, in []byte) ([]byte, error) {
 	if s.begun && in == nil {
-		return nil, fmt.Errorf("the proxy refused the Kerberos ticket for %s", s.spn)
+		return nil, fmt.Errorf("%w for %s", ErrTicketRefused, s.spn)
 	}
 	s.begun = true
 	var input, output gssBuffer

@@ -201,12 +201,12 @@ func (k *kerberos) step(ctx context.Context, in []byte) ([]byte, error) {
 	k.shown++
 	switch {
 	case k.shown > 2, k.shown == 2 && len(in) > 0:
-		return nil, fmt.Errorf("the proxy refused the Kerberos ticket for %s", k.wish.spn)
+		return nil, fmt.Errorf("%w for %s", ErrTicketRefused, k.wish.spn)
 	case k.shown == 2:
 		k.wish.fresh = true
 		t, err := k.from.get(ctx, k.wish)
 		if err != nil {
-			return nil, fmt.Errorf("the proxy refused the Kerberos ticket for %s, and there is no fresh one: %w", k.wish.spn, err)
+			return nil, fmt.Errorf("%w for %s, and there is no fresh one: %w", ErrTicketRefused, k.wish.spn, err)
 		}
 		k.ticket = t
 	}

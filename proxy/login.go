@@ -16,10 +16,11 @@ const (
 	maxSchemes = 16 // schemes that an error lists
 )
 
-var (
-	errUnasked = errors.New("no credentials were sent")
-	errParted  = errors.New("the proxy closed the connection in the middle of the authentication, which needs one connection from beginning to end")
-)
+// ErrParted is wrapped where the proxy, or something before it, closed the
+// connection in the middle of NTLM or Negotiate.
+var ErrParted = errors.New("the proxy closed the connection in the middle of the authentication, which needs one connection from beginning to end")
+
+var errUnasked = errors.New("no credentials were sent")
 
 // A login answers the 407s of one attempt to get through a proxy.
 type login struct {
@@ -69,7 +70,7 @@ func (l *login) on(ctx context.Context, conn net.Conn) error {
 		return l.try(ctx, &demand{row: l.demand.row, auth: l.demand.auth, challenge: l.demand.challenge})
 	case l.gone && l.exchange.Bound(), l.parted:
 		// The proxy may have judged the password before it left: it is not sent twice.
-		return errParted
+		return ErrParted
 	}
 	l.parted = true
 	return l.try(ctx, l.demand)

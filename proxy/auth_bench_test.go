@@ -1,0 +1,24 @@
+package proxy_test
+
+import "testing"
+
+// BenchmarkAuth is a tunnel in each scheme, after the first, on loopback; the
+// proxy's side of it is in the numbers.
+func BenchmarkAuth(b *testing.B) {
+	for name, start := range gates {
+		b.Run(name, func(b *testing.B) {
+			g := start(b)
+			if g == nil {
+				return // not on this system
+			}
+			h := g.serve(b, false).hop(b, g, true)
+			for b.Loop() {
+				conn, err := h.DialContext(b.Context(), "tcp", target)
+				if err != nil {
+					b.Fatal(err)
+				}
+				conn.Close()
+			}
+		})
+	}
+}
