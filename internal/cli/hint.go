@@ -151,6 +151,10 @@ func hintProxyAuth(err error) string {
 		return "check user and password in " + setting(e.Source) + " (% # / ? @ in them are written as %25 %23 %2F %3F %40), or in POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD"
 	case errors.Is(err, proxy.ErrNoService):
 		return "give the name that the domain has for the proxy with --forward-proxy-spn HTTP/its.name"
+	case errors.Is(err, proxy.ErrTicketRefused):
+		return "compare the proxy's name in the domain with that in " + setting(e.Source) + " (--forward-proxy-spn gives another), and this machine's clock (date)"
+	case errors.Is(err, proxy.ErrParted):
+		return "something between here and the proxy closes connections: where the proxy offers others, leave NTLM out with --forward-proxy-auth negotiate,digest,basic"
 	case errors.Is(err, proxy.ErrNoTicket):
 		return "kinit gets a ticket, klist shows it (KRB5CCNAME=FILE:/path where the cache is no file); or put user and password in " + setting(e.Source) + ": " + withUser(e.Hop)
 	case len(e.Schemes) > 0 && !slices.ContainsFunc(e.Schemes, spoken):
@@ -192,7 +196,9 @@ func hintProxyTLS(err error) string {
 	case is[x509.UnknownAuthorityError](err):
 		return "if that authority is your organisation's, give its certificate with --forward-proxy-ca-path"
 	case is[x509.HostnameError](err):
-		return "use a name that is in the certificate in " + setting(e.Source)
+		return "use a name that is in the certificate in " + setting(e.Source) + ", or give that name with --forward-proxy-tls-server-name"
+	case strings.Contains(err.Error(), "certificate required"):
+		return "the proxy wants a certificate: give one with --forward-proxy-client-cert and --forward-proxy-client-key"
 	case is[*proxy.WrongProtocol](err):
 		return "try http:// instead of https:// in " + setting(e.Source)
 	}
