@@ -124,7 +124,7 @@ func choose(only string) ([]experiment, error) {
 }
 
 func (b *bench) run(ctx context.Context, chosen []experiment) error {
-	start := time.Now()
+	start, load := time.Now(), loadAverage()
 	var errs []error
 	for _, e := range chosen {
 		fmt.Fprintln(os.Stderr, time.Now().Format(time.TimeOnly), e.name)
@@ -139,7 +139,7 @@ func (b *bench) run(ctx context.Context, chosen []experiment) error {
 			break
 		}
 	}
-	fmt.Printf("%s\n\n%s", b.circumstances(start), render(b.figures))
+	fmt.Printf("%s\n\n%s", b.circumstances(start, load), render(b.figures))
 	return errors.Join(errs...)
 }
 
@@ -154,7 +154,7 @@ func (b *bench) figure(name string, p path, unit string, goals ...goal) *figure 
 }
 
 // circumstances are what one has to know to compare a run with another.
-func (b *bench) circumstances(start time.Time) string {
+func (b *bench) circumstances(start time.Time, load string) string {
 	model := "unknown CPU"
 	if info, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		if _, rest, found := strings.Cut(string(info), "model name\t: "); found {
@@ -163,7 +163,16 @@ func (b *bench) circumstances(start time.Time) string {
 	}
 	version, _ := exec.Command(b.binary, "version").Output()
 	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
-	return fmt.Sprintf("%s, %d repetitions in %s; %d x %s; Linux %s; %s; measured: %s",
-		start.Format(time.DateTime), b.repeat, time.Since(start).Round(time.Second), runtime.NumCPU(), model,
+	return fmt.Sprintf("%s, %d repetitions in %s; %d x %s; load %s before; Linux %s; %s; measured: %s",
+		start.Format(time.DateTime), b.repeat, time.Since(start).Round(time.Second), runtime.NumCPU(), model, load,
 		strings.TrimSpace(string(kernel)), runtime.Version(), strings.TrimSpace(string(version)))
+}
+
+// loadAverage is how many programs have wanted to run in the last minute: in a busy machine no figure is worth much.
+func loadAverage() string {
+	average, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	return strings.Fields(string(average))[0]
 }
