@@ -20,7 +20,7 @@ import (
 	"time"
 	"unicode/utf16"
 
-	"golang.org/x/crypto/md4"
+	"golang.org/x/crypto/md4" //nolint:staticcheck // NTLM is made of it
 
 	"github.com/pomerium/pomerium-cli/proxy"
 )
@@ -323,13 +323,18 @@ func verifyNTLM(m, nonce []byte, password string) (user string, response []byte)
 	if len(blob) < 44 {
 		return user, nil
 	}
-	nt := md4.New()
-	nt.Write(toUTF16(password))
-	key := hmacMD5(nt.Sum(nil), toUTF16(strings.ToUpper(fromUTF16(name))+fromUTF16(domain)))
+	key := hmacMD5(ntHash(password), toUTF16(strings.ToUpper(fromUTF16(name))+fromUTF16(domain)))
 	if !bytes.Equal(hmacMD5(key, append(append([]byte(nil), nonce...), blob[16:]...)), blob[:16]) {
 		return user, nil
 	}
 	return user, blob
+}
+
+// ntHash is NTOWFv1 [MS-NLMP 3.3.1].
+func ntHash(password string) []byte {
+	h := md4.New()
+	h.Write(toUTF16(password))
+	return h.Sum(nil)
 }
 
 func avPair(pairs []byte, id uint16) string {
