@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -85,16 +86,18 @@ type Config struct {
 	Schemes []string      // how HTTP proxies may be answered, as ParseAuth gives them; nil: all
 	SPN     string        // of an HTTP proxy that asks for Negotiate; empty: HTTP/ and its name
 
+	Header http.Header // added to each CONNECT request; nil: none
+
 	// Before are proxies that every way passes first, the nearest first, as
 	// Chain makes them: a direct way ends behind the last of them. nil: none.
 	Before []*Hop
 }
 
 // Chain makes proxies of raw, as ParseURL understands them, each reached
-// through the one before: the first is the nearest to this machine. c.User and
-// c.SPN are for none of them. source is as for [Fixed].
+// through the one before: the first is the nearest to this machine. c.User,
+// c.SPN and c.Header are for none of them. source is as for [Fixed].
 func Chain(raw []string, source string, c Config) ([]*Hop, error) {
-	c.User, c.SPN = nil, ""
+	c.User, c.SPN, c.Header = nil, "", nil
 	for _, r := range raw {
 		u, err := ParseURL(r)
 		if err != nil {
@@ -122,7 +125,7 @@ func (c Config) through(u *url.URL, source string) Way {
 		known.User = c.User
 		u = &known
 	}
-	hop := &Hop{URL: u, Source: source, TLS: c.TLS, Dial: c.Dial, Timeout: c.Timeout, Log: c.Log}
+	hop := &Hop{URL: u, Source: source, TLS: c.TLS, Header: c.Header, Dial: c.Dial, Timeout: c.Timeout, Log: c.Log}
 	if n := len(c.Before); n > 0 {
 		hop.Dial = c.Before[n-1].DialContext
 	}

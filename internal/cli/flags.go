@@ -32,6 +32,10 @@ type tcpFlags struct {
 	forwardProxyCAPath string
 	forwardProxyAuth   string
 	forwardProxySPN    string
+	forwardProxyHeader []string
+	forwardProxyCert   string
+	forwardProxyKey    string
+	forwardProxyName   string
 
 	caPath     string
 	caBase64   string
@@ -59,6 +63,10 @@ func (f *tcpFlags) add(cmd *cobra.Command) {
 		s.StringArrayVar(&f.forwardProxy, "forward-proxy", nil, "`URL` of the proxy that every connection goes through: http, https, socks5 or socks5h,\nwith user:password@ if it asks for them (else $POMERIUM_FORWARD_PROXY_USER and\n$POMERIUM_FORWARD_PROXY_PASSWORD); or direct, for none;\nor the script that chooses: pac+https://host/proxy.pac, pac+http, pac+file, pac+data;\nrepeat it for alternatives: the next is taken where one cannot be reached\n(default: $POMERIUM_FORWARD_PROXY, with spaces between several; else HTTPS_PROXY,\nHTTP_PROXY, ALL_PROXY and NO_PROXY)")
 		s.StringArrayVar(&f.preProxy, "pre-proxy", nil, "`URL` of a proxy through which the forward proxy is reached; repeat it for a chain:\nthe first is the nearest to this machine")
 		s.StringVar(&f.forwardProxyCAPath, "forward-proxy-ca-path", "", "PEM `file` of a CA to trust, besides the system's, for an https proxy")
+		s.StringVar(&f.forwardProxyName, "forward-proxy-tls-server-name", "", "`name` that the certificate of an https proxy has to have (default: the proxy's host)")
+		s.StringVar(&f.forwardProxyCert, "forward-proxy-client-cert", "", "PEM `file` of the certificate to show to an https proxy")
+		s.StringVar(&f.forwardProxyKey, "forward-proxy-client-key", "", "PEM `file` of that certificate's key")
+		s.StringArrayVar(&f.forwardProxyHeader, "forward-proxy-header", nil, "`header` to add to what an HTTP proxy is asked for a tunnel, as 'Name: value'; repeatable")
 		s.StringVar(&f.forwardProxyAuth, "forward-proxy-auth", "", "authentication `schemes` to insist on, separated by commas: "+strings.Join(proxy.AuthSchemes(), ", ")+"\n(default: the strongest that the proxy offers; basic alone is sent without being asked for)")
 		s.StringVar(&f.forwardProxySPN, "forward-proxy-spn", "", "service `name` of the proxy for negotiate (default HTTP/ and the proxy's host)")
 		s.DurationVar(&f.connectTimeout, "connect-timeout", defaultConnectTimeout, "longest `time` that each hop may take to answer")

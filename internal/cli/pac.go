@@ -37,7 +37,7 @@ func newScripted(raw, setting string, c proxy.Config) (*scripted, error) {
 	source, err := pac.Open(raw, pac.Config{
 		HTTP: &http.Transport{
 			DialContext:       c.Dial,
-			TLSClientConfig:   c.TLS,
+			TLSClientConfig:   others(c.TLS),
 			DisableKeepAlives: true, // one request, then none for an hour
 		},
 		Copy: scriptCopy(raw),

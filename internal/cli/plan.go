@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -23,15 +24,17 @@ import (
 // with it was found before anything opened.
 type plan struct {
 	tcpFlags
-	routes     []route
-	out        wayOut
-	getenv     func(string) string
-	edgeCAs    authorities
-	proxyCAs   authorities
-	clientPair *tls.Certificate
-	account    *login.ServiceAccount // nil: a person signs in
-	proxyUser  *url.Userinfo         // of the environment; may be nil
-	proxyAuth  []string              // nil: all schemes
+	routes      []route
+	out         wayOut
+	getenv      func(string) string
+	edgeCAs     authorities
+	proxyCAs    authorities
+	clientPair  *tls.Certificate
+	proxyPair   *tls.Certificate
+	account     *login.ServiceAccount // nil: a person signs in
+	proxyUser   *url.Userinfo         // of the environment; may be nil
+	proxyHeader http.Header
+	proxyAuth   []string // nil: all schemes
 }
 
 // route is one destination, its edge, and its local end.
@@ -97,12 +100,18 @@ func (p *plan) readCertificates() error {
 		return err
 	}
 	var err error
-	p.clientPair, err = clientCertificate(p.clientCert, p.clientKey)
+	if p.clientPair, err = clientCertificate("--client", p.clientCert, p.clientKey); err != nil {
+		return err
+	}
+	p.proxyPair, err = clientCertificate("--forward-proxy-client", p.forwardProxyCert, p.forwardProxyKey)
 	return err
 }
 
 // readProxyLogin finds out what the forward proxy may be told.
 func (p *plan) readProxyLogin(insist bool) (err error) {
+	if p.proxyHeader, err = proxyHeader(p.forwardProxyHeader); err != nil {
+		return err
+	}
 	const envUser, envPassword = "POMERIUM_FORWARD_PROXY_USER", "POMERIUM_FORWARD_PROXY_PASSWORD"
 	user, password := p.getenv(envUser), p.getenv(envPassword)
 	switch {

@@ -86,31 +86,32 @@ func checkCertificates(data []byte) error {
 	return nil
 }
 
-// clientCertificate reads the certificate with which we answer when the edge
-// asks for one. nil without one.
-func clientCertificate(certPath, keyPath string) (*tls.Certificate, error) {
+// clientCertificate reads the certificate with which we answer when the other
+// end asks for one, given with the flags that begin with flag. nil without one.
+func clientCertificate(flag, certPath, keyPath string) (*tls.Certificate, error) {
+	certFlag, keyFlag := flag+"-cert", flag+"-key"
 	switch {
 	case certPath == "" && keyPath == "":
 		return nil, nil
 	case keyPath == "":
-		return nil, usagef("--client-cert without --client-key: a certificate is of no use without its key")
+		return nil, usagef("%s without %s: a certificate is of no use without its key", certFlag, keyFlag)
 	case certPath == "":
-		return nil, usagef("--client-key without --client-cert: a key is of no use without its certificate")
+		return nil, usagef("%s without %s: a key is of no use without its certificate", keyFlag, certFlag)
 	}
 	certPEM, err := os.ReadFile(certPath)
 	if err != nil {
-		return nil, usagef("--client-cert %s: %w", certPath, cause(err))
+		return nil, usagef("%s %s: %w", certFlag, certPath, cause(err))
 	}
 	keyPEM, err := os.ReadFile(keyPath)
 	if err != nil {
-		return nil, usagef("--client-key %s: %w", keyPath, cause(err))
+		return nil, usagef("%s %s: %w", keyFlag, keyPath, cause(err))
 	}
 	if err := checkCertificates(certPEM); err != nil {
-		return nil, usagef("--client-cert %s: %w", certPath, err)
+		return nil, usagef("%s %s: %w", certFlag, certPath, err)
 	}
 	pair, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
-		return nil, usagef("--client-key %s: %s", keyPath, strings.TrimPrefix(err.Error(), "tls: "))
+		return nil, usagef("%s %s: %s", keyFlag, keyPath, strings.TrimPrefix(err.Error(), "tls: "))
 	}
 	return &pair, nil
 }

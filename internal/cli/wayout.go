@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"crypto/tls"
 	"errors"
 	"slices"
 	"strings"
@@ -51,7 +52,9 @@ func (f *tcpFlags) wayOut(cmd *cobra.Command, getenv func(string) string) (wayOu
 // Nothing is fetched or dialed here.
 func (w wayOut) selector(getenv func(string) string, c proxy.Config) (proxy.Selector, error) {
 	var err error
-	if c.Before, err = proxy.Chain(w.before, "--pre-proxy", c); err != nil {
+	near := c
+	near.TLS = others(c.TLS)
+	if c.Before, err = proxy.Chain(w.before, "--pre-proxy", near); err != nil {
 		return nil, err
 	}
 	if len(w.proxies) == 0 {
@@ -64,6 +67,16 @@ func (w wayOut) selector(getenv func(string) string, c proxy.Config) (proxy.Sele
 		}
 	}
 	return proxy.InOrder(all...), nil
+}
+
+// others is for TLS with whom trusts the same, but knows neither the name nor
+// the certificate that were given for the forward proxy.
+func others(forward *tls.Config) *tls.Config {
+	c := forward.Clone()
+	if c != nil {
+		c.ServerName, c.Certificates = "", nil
+	}
+	return c
 }
 
 func (w wayOut) one(raw string, c proxy.Config) (proxy.Selector, error) {

@@ -140,9 +140,14 @@ func (w *parts) newSelector() (proxy.Selector, error) {
 
 func (w *parts) proxyConfig() proxy.Config {
 	dial := proxy.Dialer{Timeout: w.plan.connectTimeout, Dial: w.own.guard((&net.Dialer{}).DialContext), Log: w.ui.log}
+	secure := &tls.Config{RootCAs: w.plan.proxyCAs.pool(), ServerName: w.plan.forwardProxyName, MinVersion: tls.VersionTLS12}
+	if w.plan.proxyPair != nil {
+		secure.Certificates = []tls.Certificate{*w.plan.proxyPair}
+	}
 	return proxy.Config{
 		Timeout: w.plan.connectTimeout,
-		TLS:     &tls.Config{RootCAs: w.plan.proxyCAs.pool(), MinVersion: tls.VersionTLS12},
+		TLS:     secure,
+		Header:  w.plan.proxyHeader,
 		Dial:    dial.DialContext,
 		Log:     w.ui.log,
 		User:    w.plan.proxyUser,
