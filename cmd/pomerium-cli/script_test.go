@@ -82,6 +82,7 @@ func startLab(ts *testscript.TestScript, neg bool, args []string) {
 	password, _ := guarded.User.Password()
 	ts.Setenv("PROXY_PASSWORD_HOST", guarded.Host)
 	ts.Setenv("PROXY_PASSWORD_VALUE", password)
+	ts.Check(os.WriteFile(ts.MkAbs("login"), []byte("lab user:"+password+"\n"), 0o600))
 	cert, certKey, err := l.ClientCert()
 	ts.Check(err)
 	for name, data := range map[string][]byte{"edge-ca.pem": l.CAPEM(), "proxy-ca.pem": l.ProxyCAPEM(),

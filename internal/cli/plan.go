@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -32,7 +31,7 @@ type plan struct {
 	clientPair  *tls.Certificate
 	proxyPair   *tls.Certificate
 	account     *login.ServiceAccount // nil: a person signs in
-	proxyUser   *url.Userinfo         // of the environment; may be nil
+	proxyUser   *url.Userinfo         // for a proxy without a user in its URL; may be nil
 	proxyHeader http.Header
 	proxyAuth   []string // nil: all schemes
 }
@@ -112,17 +111,8 @@ func (p *plan) readProxyLogin(insist bool) (err error) {
 	if p.proxyHeader, err = proxyHeader(p.forwardProxyHeader); err != nil {
 		return err
 	}
-	const envUser, envPassword = "POMERIUM_FORWARD_PROXY_USER", "POMERIUM_FORWARD_PROXY_PASSWORD"
-	user, password := p.getenv(envUser), p.getenv(envPassword)
-	switch {
-	case user == "" && password != "":
-		return usagef("%s is set and %s is not", envPassword, envUser)
-	case strings.ContainsFunc(user, unicode.IsControl):
-		return usagef("%s has a control character or line break", envUser)
-	case strings.ContainsFunc(password, unicode.IsControl):
-		return usagef("%s has a control character or line break", envPassword)
-	case user != "":
-		p.proxyUser = url.UserPassword(user, password)
+	if p.proxyUser, err = proxyLogin(p.forwardProxyLogin, p.getenv); err != nil {
+		return err
 	}
 	if insist {
 		if p.proxyAuth, err = proxy.ParseAuth(p.forwardProxyAuth); err != nil {

@@ -62,8 +62,13 @@ func TestEdgeCase52_Canary(t *testing.T) {
 			args: w.tcp("echo.lab:7", "--forward-proxy", withUser(w.ProxyURL("http+password"), ""))},
 		"proxy variable with a line": {env: map[string]string{"POMERIUM_FORWARD_PROXY_USER": "user", "POMERIUM_FORWARD_PROXY_PASSWORD": canary + "\n"},
 			args: w.tcp("echo.lab:7")},
-		"proxy variable alone": {env: map[string]string{"POMERIUM_FORWARD_PROXY_PASSWORD": canary}, args: w.tcp("echo.lab:7")},
-		"destination two":      {args: w.tcp("https://" + canary + "@edge.lab:443/echo.lab:7?x=" + canary)},
+		"proxy file": {args: w.tcp("echo.lab:7", "--forward-proxy", withUser(w.ProxyURL("http+password"), ""),
+			"--forward-proxy-credentials-file", w.file(t, "login", []byte("user:"+canary+"\n")))},
+		"proxy file of two lines": {args: w.tcp("echo.lab:7", "--forward-proxy-credentials-file", w.file(t, "logins", []byte("user:"+canary+"\n"+canary)))},
+		"proxy file without user": {args: w.tcp("echo.lab:7", "--forward-proxy-credentials-file", w.file(t, "nobody", []byte(":"+canary)))},
+		"proxy file of one word":  {args: w.tcp("echo.lab:7", "--forward-proxy-credentials-file", w.file(t, "word", []byte(canary)))},
+		"proxy variable alone":    {env: map[string]string{"POMERIUM_FORWARD_PROXY_PASSWORD": canary}, args: w.tcp("echo.lab:7")},
+		"destination two":         {args: w.tcp("https://" + canary + "@edge.lab:443/echo.lab:7?x=" + canary)},
 	}
 	proxies := map[string]string{
 		"works":           withUser(w.ProxyURL("http"), "user:"+secret),

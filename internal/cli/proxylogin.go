@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"errors"
+	"io"
+	"net/url"
+	"os"
+	"runtime"
+	"strings"
+	"unicode"
+)
+
+// maxLogin bounds a file with a user name and a password, in bytes.
+const maxLogin = 4 << 10
+
+var (
+	errOthersRead = errors.New("other users of this machine can read it: chmod 600 it")
+	errNoLogin    = errors.New("not one line of the form user:password")
+)
+
+// proxyLogin finds the user and password for a proxy whose URL has none: nil
+// without any. The variables win over the file. No error repeats what it read.
+func proxyLogin(file string, getenv func(string) string) (*url.Userinfo, error) {
+	const envUser, envPassword = "POMERIUM_FORWARD_PROXY_USER", "POMERIUM_FORWARD_PROXY_PASSWORD"
+	user, password := getenv(envUser), getenv(envPassword)
+	switch {
+	case user == "" && password != "":
+		return nil, usagef("%s is set and %s is not", envPassword, envUser)
+	case strings.ContainsFunc(user, unicode.IsControl):
+		return nil, usagef("%s has a control character or line break", envUser)
+	case strings.ContainsFunc(password, unicode.IsControl):
+		return nil, usagef("%s has a control character or line break", envPassword)
+	case user != "":
+		return url.UserPassword(user, password), nil
+	case file == "":
+		return nil, nil
+	}
+	login, err := readLogin(file)
+	if err != nil {
+		return nil, usagef("--forward-proxy-credentials-file %s: %w", file, cause(err))
+	}
+	return login, nil
+}
+
+// readLogin reads user:password. The password is all behind the first colon,
+// as it is: nothing is percent-encoded here.
+func readLogin(path string) (*url.Userinfo, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows":
+		return nil, errOthersRead // on Windows the mode does not say
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxLogin+1))
+	if err != nil {
+		return nil, err
+	}
+	line := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
+	user, password, ok := strings.Cut(line, ":")
+	if !ok || user == "" || len(data) > maxLogin || strings.ContainsFunc(line, unicode.IsControl) {
+		return nil, errNoLogin
+	}
+	return url.UserPassword(user, password), nil
+}
