@@ -39,6 +39,9 @@ func (e *Error) Error() string {
 	if e.Err != nil {
 		return fmt.Sprintf("http/2 %s: %v", e.Op, e.Err)
 	}
+	if e.Cut {
+		return fmt.Sprintf("http/2 %s: cut by the peer (%v): bytes are lost, perhaps because the local program read slowly", e.Op, e.Code)
+	}
 	return fmt.Sprintf("http/2 %s: reset by the peer (%v)", e.Op, e.Code)
 }
 
