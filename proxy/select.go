@@ -82,9 +82,10 @@ type Config struct {
 	Log     *slog.Logger  // nil: no logs
 	Dial    DialFunc      // nil: Dialer{}.DialContext
 
-	User    *url.Userinfo // for a proxy whose URL has no user; nil: none
-	Schemes []string      // how HTTP proxies may be answered, as ParseAuth gives them; nil: all
-	SPN     string        // of an HTTP proxy that asks for Negotiate; empty: HTTP/ and its name
+	User    *url.Userinfo                   // for a proxy whose URL has no user; nil: none
+	UserOf  func(host string) *url.Userinfo // the same, for what has no User; may be nil, and give nil
+	Schemes []string                        // how HTTP proxies may be answered, as ParseAuth gives them; nil: all
+	SPN     string                          // of an HTTP proxy that asks for Negotiate; empty: HTTP/ and its name
 
 	Header http.Header // added to each CONNECT request; nil: none
 
@@ -120,9 +121,11 @@ func (c Config) direct(source string) Way {
 }
 
 func (c Config) through(u *url.URL, source string) Way {
-	if u.User == nil && c.User != nil {
+	if u.User == nil {
 		known := *u
-		known.User = c.User
+		if known.User = c.User; known.User == nil && c.UserOf != nil {
+			known.User = c.UserOf(u.Hostname())
+		}
 		u = &known
 	}
 	hop := &Hop{URL: u, Source: source, TLS: c.TLS, Header: c.Header, Dial: c.Dial, Timeout: c.Timeout, Log: c.Log}

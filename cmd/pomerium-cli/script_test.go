@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/url"
@@ -83,6 +84,7 @@ func startLab(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("PROXY_PASSWORD_HOST", guarded.Host)
 	ts.Setenv("PROXY_PASSWORD_VALUE", password)
 	ts.Check(os.WriteFile(ts.MkAbs("login"), []byte("lab user:"+password+"\n"), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs("netrc"), fmt.Appendf(nil, "machine %s login %q password %q\n", guarded.Hostname(), "lab user", password), 0o600))
 	cert, certKey, err := l.ClientCert()
 	ts.Check(err)
 	for name, data := range map[string][]byte{"edge-ca.pem": l.CAPEM(), "proxy-ca.pem": l.ProxyCAPEM(),

@@ -40,5 +40,8 @@ func NewDeadWays() *deadWays { return newDeadWays(slog.New(slog.DiscardHandler))
 // Path is the file of d.
 func (d *deadWays) Path() string { return d.path }
 
+// ParseNetrc reads a .netrc file.
+var ParseNetrc = parseNetrc
+
 // HashWay is what the file has for a way.
 var HashWay = hashWay

@@ -151,6 +151,7 @@ func (w *parts) proxyConfig() proxy.Config {
 		Dial:    dial.DialContext,
 		Log:     w.ui.log,
 		User:    w.plan.proxyUser,
+		UserOf:  func(host string) *url.Userinfo { return netrcLogin(host, w.plan.getenv) },
 		Schemes: w.plan.proxyAuth,
 		SPN:     w.plan.forwardProxySPN,
 	}
