@@ -17,6 +17,11 @@ const (
 	// idleTimeout is how long a connection without tunnels is kept: less than
 	// the five minutes after which the edge closes it.
 	idleTimeout = 3 * time.Minute
+	// spareFlush bounds how long a warm HTTP/1.1 connection holds the end of its
+	// handshake back, so that it leaves with a request. Alone, the edge does not
+	// answer it, and a proxy that leaves Nagle's algorithm on would hold a request
+	// that follows within the edge's delayed acknowledgement, for 40 ms.
+	spareFlush = 2 * time.Second
 	// soloDials is how many handshakes for connections of one's own may be under
 	// way. In a burst, the tunnels beyond share one more instead of waiting for
 	// a handshake each.
@@ -339,14 +344,22 @@ func (p *pool) dialShared(ctx context.Context) (*slot, error) {
 	return &slot{conn: c}, nil
 }
 
-func (p *pool) dial(ctx context.Context) (*link, error) {
+// dial dials the edge. Handshakes grow a stack that the caller, who may relay
+// for hours, would keep: they have a goroutine of their own, which ends here.
+func (p *pool) dial(ctx context.Context) (l *link, err error) {
 	cfg := p.l.tls
 	p.mu.Lock()
 	if p.only11 {
 		cfg = only11(cfg)
 	}
 	p.mu.Unlock()
-	return p.l.link(ctx, cfg)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l, err = p.l.link(ctx, cfg)
+	}()
+	<-done
+	return l, err
 }
 
 // start speaks HTTP/2 on a link; p.mu is held.
@@ -482,7 +495,7 @@ func (p *pool) dialSpare() {
 		p.startIdle(c)
 	default:
 		p.h1 = true
-		l.under.Flush() // the end of the handshake, which waits for a request
+		time.AfterFunc(spareFlush, func() { l.under.Flush() })
 		p.links = append(p.links, l)
 		time.AfterFunc(idleTimeout, func() { p.dropLink(l) })
 	}

@@ -114,10 +114,14 @@ func (c *Conn) burst() error {
 	}
 	r.bulk = false
 	for {
-		n, err := c.top.Read(r.buf.B[r.n:])
+		piece := r.buf.B
+		if r.n < downPiece { // more are header blocks that take many frames
+			piece = piece[:min(len(piece), downPiece)]
+		}
+		n, err := c.top.Read(piece[r.n:])
 		r.n += n
 		r.bulk = r.bulk || r.n > sock.SmallBuffer/2
-		if err == nil && r.n < len(r.buf.B) {
+		if err == nil && r.n < len(piece) {
 			continue // gather: one write to the local end instead of many
 		}
 		if perr := c.parse(); perr != nil {
