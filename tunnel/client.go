@@ -88,6 +88,20 @@ const (
 // *AnswerError; a failure of the way there is the dialer's error, or an *Error.
 func (c *Client) Connect(ctx context.Context, destination string) (Stream, error) {
 	c.once.Do(func() { c.pool = newPool(c) })
+	var s Stream
+	var err error
+	done := make(chan struct{})
+	// Opening grows a stack that the caller, who may relay for hours, would keep:
+	// 4 KiB a tunnel. It has a goroutine of its own, which ends here.
+	go func() {
+		defer close(done)
+		s, err = c.connect(ctx, destination)
+	}()
+	<-done
+	return s, err
+}
+
+func (c *Client) connect(ctx context.Context, destination string) (Stream, error) {
 	start := time.Now()
 	token, err := c.token(ctx)
 	if err != nil {

@@ -344,22 +344,14 @@ func (p *pool) dialShared(ctx context.Context) (*slot, error) {
 	return &slot{conn: c}, nil
 }
 
-// dial dials the edge. Handshakes grow a stack that the caller, who may relay
-// for hours, would keep: they have a goroutine of their own, which ends here.
-func (p *pool) dial(ctx context.Context) (l *link, err error) {
+func (p *pool) dial(ctx context.Context) (*link, error) {
 	cfg := p.l.tls
 	p.mu.Lock()
 	if p.only11 {
 		cfg = only11(cfg)
 	}
 	p.mu.Unlock()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		l, err = p.l.link(ctx, cfg)
-	}()
-	<-done
-	return l, err
+	return p.l.link(ctx, cfg)
 }
 
 // start speaks HTTP/2 on a link; p.mu is held.
