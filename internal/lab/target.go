@@ -103,7 +103,7 @@ func (e *edge) addTargets() {
 	}{
 		{"echo.lab:7", "sends back what it gets", func(c net.Conn) { io.Copy(c, struct{ io.Reader }{c}) }},
 		{"half-close.lab:1", "reads to the end, then answers with the count and the SHA-256", sink},
-		{"sink.lab:9", "the same", sink},
+		{"sink.lab:9", "answers like half-close.lab", sink},
 		{"http.lab:80", "says hello over HTTP/1.1", hello},
 		{"silent.lab:1", "accepts and neither reads nor writes", silent},
 	} {
@@ -131,7 +131,7 @@ func (e *edge) addTargets() {
 		"overloaded.lab:1": plain(*text(http.StatusServiceUnavailable, "envoy overloaded")),
 		"timeout.lab:1":    plain(*text(http.StatusRequestTimeout, "request timeout")),
 	} {
-		e.add(name, "tcp", "is always refused", &route{refuse: refuse})
+		e.add(name, "tcp", "refuses every tunnel", &route{refuse: refuse})
 	}
 }
 
