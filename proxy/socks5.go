@@ -195,7 +195,7 @@ func (w *wire) socksConnect(request []byte) error {
 	if answer, err = w.take(2); err != nil {
 		return ended(err, true, "a SOCKS5")
 	}
-	length := 0
+	var length int
 	switch kind := answer[1]; kind {
 	case addressIPv4:
 		length = net.IPv4len

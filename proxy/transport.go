@@ -40,7 +40,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			}
 		}
 		sent = true
-		resp, err = t.by(way, req)
+		resp, err = t.by(way, req) //nolint:bodyclose // the caller of RoundTrip closes it
 		return err != nil && !repeatable(req, err), err
 	})
 	if !sent {

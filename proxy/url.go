@@ -109,7 +109,7 @@ func parseUser(info string) (*url.Userinfo, error) {
 
 // parseHost returns host:port in the form of a URL's Host.
 func parseHost(authority, port string) (string, error) {
-	host := authority
+	var host string
 	if strings.HasPrefix(authority, "[") {
 		inside, after, ok := strings.Cut(authority[1:], "]")
 		if !ok || after != "" && after[0] != ':' {

@@ -124,7 +124,7 @@ func (c *Client) connect(ctx context.Context, destination string) (Stream, error
 		}
 		c.debug("sign-in needed", "destination", destination, "status", refusal.Status)
 		if token, err = c.Tokens.Renew(ctx, token); err != nil {
-			return nil, fmt.Errorf("%w (%v)", err, answer)
+			return nil, fmt.Errorf("%w (%w)", err, answer)
 		}
 	}
 }

@@ -318,7 +318,7 @@ func TestWriteToFails(t *testing.T) {
 		over := writeTo(s, near)
 		far.SetLinger(0)
 		far.Close()
-		for d := (<-chan delivery)(over); d != nil; {
+		for d := over; d != nil; {
 			select {
 			case got := <-d:
 				if got.err == nil {
