@@ -33,7 +33,8 @@ type memory struct {
 }
 
 func (e *memory) dial(context.Context, string, string) (net.Conn, error) {
-	near, far := net.Pipe()
+	near, pipe := net.Pipe()
+	far := newBuffered(pipe)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.dials++
@@ -52,6 +53,37 @@ func (e *memory) dial(context.Context, string, string) (net.Conn, error) {
 		delete(e.silent, far)
 	}()
 	return near, nil
+}
+
+// buffered is a connection that takes what is written at once, as a socket
+// does: who closes a pipe would wait for a peer that writes, and reads later.
+type buffered struct {
+	net.Conn
+	out  chan []byte
+	done chan struct{}
+}
+
+func newBuffered(c net.Conn) *buffered {
+	b := &buffered{Conn: c, out: make(chan []byte, 1000), done: make(chan struct{})}
+	go func() { // joined by Close
+		defer close(b.done)
+		for p := range b.out {
+			c.Write(p)
+		}
+	}()
+	return b
+}
+
+func (b *buffered) Write(p []byte) (int, error) {
+	b.out <- bytes.Clone(p)
+	return len(p), nil
+}
+
+func (b *buffered) Close() error {
+	err := b.Conn.Close()
+	close(b.out)
+	<-b.done
+	return err
 }
 
 // dies makes a dead path of every connection that is open.

@@ -65,19 +65,24 @@ func (r *run) start(t *testing.T, ctx context.Context, stderr io.Writer, args ..
 // listener is a program that listens.
 type listener struct {
 	run
-	addr   string
-	stop   context.CancelFunc
-	wait   func()
-	onLine func(string) // sees each line after the one that says where it listens
-	said   chan string  // all of standard error, once it has ended
+	addr string
+	stop context.CancelFunc
+	wait func()
+	said chan string // all of standard error, once it has ended
 }
 
 // listens starts the program and waits until it listens.
 func listens(t *testing.T, env map[string]string, args ...string) *listener {
 	t.Helper()
+	return watched(t, env, func(string) {}, args...)
+}
+
+// watched is listens, and onLine sees each line after the one that says where.
+func watched(t *testing.T, env map[string]string, onLine func(string), args ...string) *listener {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	reader, writer := io.Pipe()
-	l := &listener{run: run{env: env}, stop: stop, said: make(chan string, 1), onLine: func(string) {}}
+	l := &listener{run: run{env: env}, stop: stop, said: make(chan string, 1)}
 	wait := l.start(t, ctx, writer, args...)
 	l.wait = func() { wait(); writer.Close() }
 	lines := bufio.NewReader(reader)
@@ -98,7 +103,7 @@ func listens(t *testing.T, env map[string]string, args ...string) *listener {
 				l.said <- said.String()
 				return
 			}
-			l.onLine(line)
+			onLine(line)
 		}
 	}()
 	return l

@@ -148,15 +148,14 @@ func TestEdgeCase52_SignIn(t *testing.T) {
 // signedIn runs a listener, has its first connection sign in, and ends it.
 func signedIn(t *testing.T, w *world, args []string) *listener {
 	t.Helper()
-	l := listens(t, nil, args...)
-	l.onLine = func(line string) {
+	l := watched(t, nil, func(line string) {
 		var said struct{ Msg, URL string }
 		if json.Unmarshal([]byte(line), &said) == nil && said.Msg == "sign in" {
 			if err := w.Browse(t.Context(), said.URL); err != nil {
 				t.Error(err)
 			}
 		}
-	}
+	}, args...)
 	c, err := net.Dial("tcp", l.addr)
 	if err != nil {
 		t.Fatal(err)
