@@ -6,6 +6,16 @@ import (
 	"syscall"
 )
 
+// A large piece fills this many TLS records, of this many bytes each (RFC 8446
+// section 5.1). One byte more would go out as a record and a packet of its own,
+// which cost an eighth of the processor time of an upload. More records save
+// nothing: what has been read is still in the processor's cache when it is
+// encrypted.
+const (
+	recordSize   = 16 << 10
+	pieceRecords = 3
+)
+
 // A Source reads a stream in large pieces and holds no buffer while it waits
 // for the next one, where the system can say that bytes are there (sockets on
 // Unix). Elsewhere it keeps a small buffer while it waits. One goroutine reads.
@@ -33,9 +43,14 @@ func (s *Source) Next(headroom int) ([]byte, error) {
 		s.Release()
 		return nil, err
 	}
-	size := len(s.buf.B) - headroom
-	s.big = n == size || (s.big && n > SmallBuffer/2)
+	s.big = n == len(s.piece(headroom)) || (s.big && n > SmallBuffer/2)
 	return s.buf.B[:headroom+n], nil
+}
+
+// piece is what the next read may fill. The headroom comes again in front of
+// what goes into each record.
+func (s *Source) piece(headroom int) []byte {
+	return s.buf.B[headroom:min(len(s.buf.B), headroom+pieceRecords*(recordSize-headroom))]
 }
 
 // Release gives the buffer of the last piece back.
@@ -49,7 +64,7 @@ func (s *Source) read(headroom int) (int, error) {
 		return s.raw.read(headroom)
 	}
 	s.buf = TakeBuffer(s.big)
-	n, err := s.r.Read(s.buf.B[headroom:])
+	n, err := s.r.Read(s.piece(headroom))
 	if n > 0 {
 		return n, nil // an error that came along is there at the next read
 	}

@@ -25,7 +25,7 @@ func (r *rawReader) init(s *Source, v any) {
 	r.attempt = func(fd uintptr) bool {
 		s.buf = TakeBuffer(s.big)
 		for {
-			r.n, r.err = syscall.Read(int(fd), s.buf.B[r.headroom:])
+			r.n, r.err = syscall.Read(int(fd), s.piece(r.headroom))
 			switch r.err {
 			case syscall.EINTR:
 				continue
