@@ -113,7 +113,7 @@ func TestSourceTiers(t *testing.T) {
 		go far.Write(make([]byte, size)) // ends with the bytes, which are read below
 		got, largest := 0, 0
 		for got < size {
-			b, err := s.Next(9)
+			b, err := s.Next(9) // as for DATA frames
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -122,6 +122,10 @@ func TestSourceTiers(t *testing.T) {
 		}
 		if got != size || largest <= sock.SmallBuffer || largest > sock.LargeBuffer {
 			t.Errorf("%d bytes, %d at most at once", got, largest)
+		}
+		const record = 16<<10 - 9 // with the headroom in front, what fills a TLS record
+		if rest := (largest - 9) % record; rest != 0 {
+			t.Errorf("%d bytes at once leave %d for a record of their own", largest-9, rest)
 		}
 		for range 2 {
 			write(t, far, "x")
