@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -47,6 +48,7 @@ func (h *Hop) connect(ctx context.Context, target string) (net.Conn, error) {
 			}
 			return nil, h.fail(ctx, OpConnect, target, err)
 		}
+		h.heard(ctx, answer, login)
 		if answer.status/100 == 2 {
 			login.accepted()
 			return h.opened(ctx, w, target, answer.status)
@@ -62,6 +64,21 @@ func (h *Hop) connect(ctx context.Context, target string) (net.Conn, error) {
 			w = nil
 		}
 	}
+}
+
+// heard logs how the proxy names itself and, in a 407, what it asks for.
+func (h *Hop) heard(ctx context.Context, answer *reply, l *login) {
+	if !h.log().Enabled(ctx, slog.LevelDebug) {
+		return
+	}
+	var agent []string
+	for _, name := range []string{"Server", "Proxy-Agent", "Via", "X-Squid-Error"} {
+		if value := quote(printable(strings.Join(answer.header[name], ", ")), l.secrets()); value != "" {
+			agent = append(agent, name+": "+value)
+		}
+	}
+	h.log().DebugContext(ctx, "proxy answered", "hop", h.String(), "status", answer.status, "agent", strings.Join(agent, "; "),
+		"offered", strings.Join(l.named(parseChallenges(answer.header["Proxy-Authenticate"])), ", "))
 }
 
 // ask sends one request and reads the head of the answer.

@@ -47,11 +47,15 @@ func (d Dialer) DialContext(ctx context.Context, network, addr string) (net.Conn
 	if err != nil {
 		return nil, cut(ctx, addr, err)
 	}
+	if _, err := netip.ParseAddr(host); err != nil {
+		logger(d.Log).DebugContext(ctx, "resolved", "name", host, "addrs", ips, "took", time.Since(start))
+		start = time.Now()
+	}
 	conn, err := d.race(ctx, interleave(ips), port)
 	if err != nil {
 		return nil, cut(ctx, addr, err)
 	}
-	logger(d.Log).DebugContext(ctx, "dialed", "addr", addr, "took", time.Since(start))
+	logger(d.Log).DebugContext(ctx, "dialed", "addr", addr, "at", conn.RemoteAddr().String(), "took", time.Since(start))
 	return conn, nil
 }
 

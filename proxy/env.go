@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 
 	"golang.org/x/net/http/httpproxy"
 )
@@ -43,10 +44,28 @@ func Environment(getenv func(string) string, c Config) Selector {
 	}
 	name, value := firstSet(getenv, []string{"no_proxy", "NO_PROXY"})
 	e.excepted = c.direct(name)
-	// Only the exceptions are asked of it: it drops a bad URL without a word.
-	const anyProxy = "http://proxy.invalid"
-	e.proxied = (&httpproxy.Config{HTTPProxy: anyProxy, HTTPSProxy: anyProxy, NoProxy: value}).ProxyFunc()
+	e.proxied = exceptions(value)
 	return e
+}
+
+// Exception returns the first entry of a NO_PROXY value that has target go
+// direct, or "": for whoever has to say why it does.
+func Exception(noProxy string, target *url.URL) string {
+	for entry := range strings.SplitSeq(noProxy, ",") {
+		entry = strings.TrimSpace(entry)
+		if through, err := exceptions(entry)(target); entry != "" && err == nil && through == nil {
+			return entry
+		}
+	}
+	return ""
+}
+
+// exceptions knows what a NO_PROXY value has go direct: for the rest it returns
+// some proxy. Nothing else is asked of httpproxy, which drops a bad proxy URL
+// without a word.
+func exceptions(noProxy string) func(*url.URL) (*url.URL, error) {
+	const anyProxy = "http://proxy.invalid"
+	return (&httpproxy.Config{HTTPProxy: anyProxy, HTTPSProxy: anyProxy, NoProxy: noProxy}).ProxyFunc()
 }
 
 func choose(name, value string, c Config) choice {

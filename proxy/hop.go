@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -143,8 +144,36 @@ func (h *Hop) reach(ctx context.Context) (net.Conn, error) {
 	sock.QuickAck(conn)
 	state := secure.ConnectionState()
 	h.log().DebugContext(ctx, "proxy tls", "hop", h.String(), "version", tls.VersionName(state.Version),
-		"alpn", state.NegotiatedProtocol, "took", time.Since(start))
+		"alpn", state.NegotiatedProtocol, "issuer", issuer{state.PeerCertificates}, "took", time.Since(start))
 	return secure, nil
+}
+
+// Reach dials the proxy, through those before it, and speaks TLS with it where
+// its scheme says so. Nothing is asked, and the connection is closed: it is for
+// whoever wants to know how far it is. A failure at a proxy is an *Error.
+func (h *Hop) Reach(ctx context.Context) error {
+	if _, err := h.row(); err != nil {
+		return err
+	}
+	ctx, cancel := withLimit(ctx, h.Timeout)
+	defer cancel()
+	conn, err := h.reach(ctx)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// issuer is who vouches for a proxy: in a network that takes TLS apart, not who
+// one would think. It costs nothing where nobody logs.
+type issuer struct{ chain []*x509.Certificate }
+
+// LogValue implements slog.LogValuer.
+func (i issuer) LogValue() slog.Value {
+	if len(i.chain) == 0 {
+		return slog.StringValue("")
+	}
+	return slog.StringValue(quote(printable(i.chain[0].Issuer.String()), nil))
 }
 
 func (h *Hop) tlsConfig() *tls.Config {

@@ -98,6 +98,7 @@ func (l *login) take() string {
 func (l *login) accepted() {
 	if l.demand != nil {
 		l.hop.standing.accept(l.demand)
+		l.hop.log().Debug("proxy authenticated", "hop", l.hop.String(), "scheme", l.demand.auth.Scheme())
 	}
 	l.done()
 }

@@ -21,6 +21,7 @@ const (
 	methodNoneOf    = 0xff // NO ACCEPTABLE METHODS
 	passwordVersion = 0x01
 	commandConnect  = 0x01
+	commandUDP      = 0x03 // UDP ASSOCIATE
 	addressIPv4     = 0x01
 	addressName     = 0x03
 	addressIPv6     = 0x04
@@ -51,10 +52,26 @@ func (r Reply) Error() string {
 
 // socks asks a SOCKS5 proxy for a tunnel (RFC 1928).
 func (h *Hop) socks(ctx context.Context, target string) (net.Conn, error) {
-	request, err := socksRequest(target)
+	address, err := socksAddress(target)
 	if err != nil {
 		return nil, h.fail(ctx, OpConnect, target, err)
 	}
+	w, err := h.socksOpen(ctx, target)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.socksAsk(commandConnect, address); err != nil {
+		w.close()
+		if host, _, _ := net.SplitHostPort(target); err == Reply(8) && isIPv6(host) {
+			err = fmt.Errorf("the proxy cannot reach IPv6 addresses, try the name of the target: %w", err)
+		}
+		return nil, h.fail(ctx, OpConnect, target, err)
+	}
+	return h.opened(ctx, w, target, replySucceeded)
+}
+
+// socksOpen reaches the proxy and says who is asking.
+func (h *Hop) socksOpen(ctx context.Context, target string) (*wire, error) {
 	w, err := h.open(ctx)
 	if err != nil {
 		return nil, err
@@ -68,14 +85,10 @@ func (h *Hop) socks(ctx context.Context, target string) (net.Conn, error) {
 		w.close()
 		return nil, h.fail(ctx, OpAuth, target, err)
 	}
-	if err := w.socksConnect(request); err != nil {
-		w.close()
-		if host, _, _ := net.SplitHostPort(target); err == Reply(8) && isIPv6(host) {
-			err = fmt.Errorf("the proxy cannot reach IPv6 addresses, try the name of the target: %w", err)
-		}
-		return nil, h.fail(ctx, OpConnect, target, err)
+	if method == methodPassword {
+		h.log().DebugContext(ctx, "proxy authenticated", "hop", h.String(), "scheme", "user and password")
 	}
-	return h.opened(ctx, w, target, replySucceeded)
+	return w, nil
 }
 
 // checkSOCKS refuses what RFC 1929 cannot carry: one to 255 bytes each.
@@ -152,8 +165,9 @@ func (w *wire) socksPassword(user *url.Userinfo) error {
 	return nil
 }
 
-// socksRequest is the request CONNECT. Names are sent as names.
-func socksRequest(target string) ([]byte, error) {
+// socksAddress encodes host and port, behind the type of the host (RFC 1928 5).
+// Names are sent as names.
+func socksAddress(target string) ([]byte, error) {
 	host, portText, err := net.SplitHostPort(target)
 	if err != nil {
 		return nil, err
@@ -162,57 +176,62 @@ func socksRequest(target string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	request := []byte{socksVersion, commandConnect, 0}
+	var address []byte
 	if ip, err := netip.ParseAddr(host); err == nil {
 		kind := byte(addressIPv4)
 		if ip.Is6() {
 			kind = addressIPv6
 		}
-		request = append(append(request, kind), ip.AsSlice()...)
+		address = append([]byte{kind}, ip.AsSlice()...)
 	} else {
 		if len(host) > 255 {
 			return nil, errors.New("the host name is longer than 255 bytes, which SOCKS5 cannot carry")
 		}
-		request = append(append(request, addressName, byte(len(host))), host...)
+		address = append([]byte{addressName, byte(len(host))}, host...)
 	}
-	return binary.BigEndian.AppendUint16(request, uint16(port)), nil
+	return binary.BigEndian.AppendUint16(address, uint16(port)), nil
 }
 
-// socksConnect sends the request and reads the reply to its exact end: what
-// follows belongs to the target. The reserved byte and the address are not ours
-// to judge, and a refusal may be cut short.
-func (w *wire) socksConnect(request []byte) error {
-	if _, err := w.conn.Write(request); err != nil {
-		return fmt.Errorf("sending the SOCKS5 request: %w", err)
+// socksAsk sends a request and reads the reply to its exact end: what follows
+// belongs to the target. The reserved byte is not ours to judge, and a refusal
+// may be cut short. bound is BND.ADDR and BND.PORT, which CONNECT has no use for.
+func (w *wire) socksAsk(command byte, address []byte) (bound string, err error) {
+	if _, err := w.conn.Write(append([]byte{socksVersion, command, 0}, address...)); err != nil {
+		return "", fmt.Errorf("sending the SOCKS5 request: %w", err)
 	}
 	answer, err := w.socksAnswer(2)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if code := answer[1]; code != replySucceeded {
-		return Reply(code)
+		return "", Reply(code)
 	}
 	if answer, err = w.take(2); err != nil {
-		return ended(err, true, "a SOCKS5")
+		return "", ended(err, true, "a SOCKS5")
 	}
+	kind := answer[1]
 	var length int
-	switch kind := answer[1]; kind {
+	switch kind {
 	case addressIPv4:
 		length = net.IPv4len
 	case addressIPv6:
 		length = net.IPv6len
 	case addressName:
 		if answer, err = w.take(1); err != nil {
-			return ended(err, true, "a SOCKS5")
+			return "", ended(err, true, "a SOCKS5")
 		}
 		length = int(answer[0])
 	default:
-		return fmt.Errorf("the proxy's reply has an address of type %d, which RFC 1928 does not define", kind)
+		return "", fmt.Errorf("the proxy's reply has an address of type %d, which RFC 1928 does not define", kind)
 	}
-	if _, err = w.take(length + 2); err != nil {
-		return ended(err, true, "a SOCKS5")
+	if answer, err = w.take(length + 2); err != nil {
+		return "", ended(err, true, "a SOCKS5")
 	}
-	return nil
+	host := string(answer[:length])
+	if ip, ok := netip.AddrFromSlice(answer[:length]); ok && kind != addressName {
+		host = ip.String()
+	}
+	return net.JoinHostPort(host, strconv.Itoa(int(binary.BigEndian.Uint16(answer[length:])))), nil
 }
 
 // socksAnswer takes n bytes that begin with the version.

@@ -65,7 +65,7 @@ func walk(ctx context.Context, s Selector, target *url.URL, try func(Way) (over 
 			return nil
 		}
 		tried = append(tried, err)
-		if over || ctx.Err() != nil || !way.unreached(err) {
+		if over || ctx.Err() != nil || !way.Unreached(err) {
 			break
 		}
 		way.report(false)
@@ -99,11 +99,11 @@ func (e *TriedError) Unwrap() []error {
 	return last
 }
 
-// unreached says whether err means that the way could not be gone to its last
+// Unreached says whether err, of this way's DialContext, means that the way could not be gone to its last
 // proxy, rather than that this proxy, or the target behind it, said no. A
 // direct way has no proxy that could answer: whatever stops the dial, the next
-// may be better.
-func (w Way) unreached(err error) bool {
+// may be better. It is the rule by which [Dial] and [Transport] go on to the next.
+func (w Way) Unreached(err error) bool {
 	var failed *Error
 	if !errors.As(err, &failed) {
 		return len(w.Hops) == 0 && errors.As(err, new(*undialed))
