@@ -129,6 +129,19 @@ func (c *Client) connect(ctx context.Context, destination string) (Stream, error
 	}
 }
 
+// Reach dials the edge, finishes the TLS handshake as Connect does, and closes
+// the connection: nothing is asked. It is for whoever wants to know how far it
+// is. Errors are those of Connect.
+func (c *Client) Reach(ctx context.Context) error {
+	l := newLinker(c)
+	got, err := l.link(ctx, l.tls)
+	if err != nil {
+		return err
+	}
+	got.close()
+	return nil
+}
+
 func (c *Client) token(ctx context.Context) (string, error) {
 	if c.Tokens == nil {
 		return "", nil

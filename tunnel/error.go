@@ -68,8 +68,15 @@ var (
 // was lost. A Client logs such a loss once, however many tunnels it took.
 func Lost(err error) bool { return h2connect.Lost(err) }
 
-// handshakeError explains what a TLS handshake met.
+// handshakeError explains what a TLS handshake met. A certificate that is not
+// trusted is named, with who issued it: a forward proxy that takes TLS apart
+// shows one of its own.
 func handshakeError(err error) error {
+	var unverified *tls.CertificateVerificationError
+	if errors.As(err, &unverified) && len(unverified.UnverifiedCertificates) > 0 {
+		shown := unverified.UnverifiedCertificates[0]
+		return fmt.Errorf("%w (certificate of %s, issued by %s)", err, shown.Subject, shown.Issuer)
+	}
 	var record tls.RecordHeaderError
 	if !errors.As(err, &record) {
 		if errors.Is(err, io.EOF) {
