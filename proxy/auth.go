@@ -139,25 +139,18 @@ func ParseAuth(list string) ([]string, error) {
 	return all, nil
 }
 
-// authenticators are the hop's, the preferred first.
-func (h *Hop) authenticators() []Authenticator {
-	if h.Auth != nil {
-		return h.Auth
-	}
-	h.makeAuth.Do(func() { h.made = newWho(h.URL.User, nil, "").authenticators() })
-	return h.made
-}
-
 // secrets lists the forms in which the password travels.
-func (h *Hop) secrets() []string {
+func (h *Hop) secrets() []string { return h.me().secrets() }
+
+func (id *identity) secrets() []string {
 	var all []string
-	if h.URL.User != nil {
-		if password, ok := h.URL.User.Password(); ok {
-			_, encoded, _ := strings.Cut(h.URL.User.String(), ":")
+	if id.user != nil {
+		if password, ok := id.user.Password(); ok {
+			_, encoded, _ := strings.Cut(id.user.String(), ":")
 			all = append(all, password, encoded)
 		}
 	}
-	for _, auth := range h.authenticators() {
+	for _, auth := range id.auth {
 		if keeper, ok := auth.(interface{ secrets() []string }); ok {
 			all = append(all, keeper.secrets()...)
 		}

@@ -120,6 +120,9 @@ func (h *Hop) fail(ctx context.Context, op, target string, err error) *Error {
 		// A TLS 1.3 proxy that wants a client certificate says so after the handshake.
 		op, target = OpTLS, ""
 	}
+	if op == OpAuth && h.Logins != nil {
+		err = &denied{err, h}
+	}
 	return &Error{Hop: h.String(), Source: h.Source, Op: op, Target: target, Err: err}
 }
 
@@ -148,10 +151,14 @@ func (e *limitError) Temporary() bool { return true }
 
 func (e *limitError) Is(target error) bool { return target == context.DeadlineExceeded }
 
+// hurriedKey marks a context that ends with a hop's time: no person is asked in it.
+type hurriedKey struct{}
+
 func withLimit(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	if limit <= 0 {
 		limit = DefaultTimeout
 	}
+	ctx = context.WithValue(ctx, hurriedKey{}, true)
 	return context.WithTimeoutCause(ctx, limit, &limitError{what: "no connection", limit: limit})
 }
 

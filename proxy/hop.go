@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pomerium/pomerium-cli/internal/sock"
@@ -41,10 +42,16 @@ type Hop struct {
 	Log     *slog.Logger    // nil: no logs
 	Source  string          // the setting that named the proxy, for errors; may be empty
 
-	standing standing  // what the proxy has said to our credentials
+	// Logins is asked for a user and password where the proxy wants them and URL
+	// has none, or has a user alone. For HTTP, Auth has to be nil then; nil: none.
+	Logins Logins
+
+	first    sync.Once
+	identity atomic.Pointer[identity]                 // whom me returns
+	makeAuth func(user *url.Userinfo) []Authenticator // nil: all schemes
+	kept     inquiry
+	asked    inquiry
 	warn     sync.Once // one warning about a password in clear
-	makeAuth sync.Once
-	made     []Authenticator // in place of Auth
 }
 
 // A scheme is one kind of proxy. A new kind is a row in table, and a file.
@@ -85,6 +92,19 @@ func (h *Hop) DialContext(ctx context.Context, network, addr string) (net.Conn, 
 	if err != nil {
 		return nil, err
 	}
+	for asks := 0; ; asks++ {
+		conn, err := h.within(ctx, row, target)
+		if err == nil || asks == maxAsks || ctx.Value(hurriedKey{}) != nil { // else the hop behind this one asks
+			return conn, err
+		}
+		if again, err := findOut(ctx, err); !again {
+			return nil, err
+		}
+	}
+}
+
+// within opens a tunnel in the hop's time.
+func (h *Hop) within(ctx context.Context, row scheme, target string) (net.Conn, error) {
 	ctx, cancel := withLimit(ctx, h.Timeout)
 	defer cancel()
 	return row.tunnel(h, ctx, target)
@@ -107,7 +127,7 @@ func (h *Hop) row() (scheme, error) {
 	if !ok {
 		return scheme{}, h.fail(context.Background(), OpDial, "", errScheme)
 	}
-	if err := row.credentials(h.URL.User); err != nil {
+	if err := row.credentials(h.me().user); err != nil {
 		return scheme{}, h.fail(context.Background(), OpAuth, "", err)
 	}
 	if err := checkHeader(h.Header); err != nil {

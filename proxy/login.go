@@ -25,6 +25,7 @@ var errUnasked = errors.New("no credentials were sent")
 // A login answers the 407s of one attempt to get through a proxy.
 type login struct {
 	hop         *Hop
+	id          *identity
 	peer        Peer
 	demand      *demand // what is being answered; nil before the first
 	exchange    Exchange
@@ -34,15 +35,16 @@ type login struct {
 	schemes     []string // what the proxy offered last
 	spent       []int    // authenticators that came to nothing
 	answers     int
-	parted      bool // an exchange has begun again, because its connection was gone
-	turn        bool // it is our turn to try what nobody knows to be right
+	want        *Want // what a password would do for
+	parted      bool  // an exchange has begun again, because its connection was gone
+	turn        bool  // it is our turn to try what nobody knows to be right
 }
 
 // login starts with what satisfied the proxy before, so that it need not ask.
 func (h *Hop) login(method, uri string) *login {
-	l := &login{hop: h, peer: Peer{Host: h.URL.Hostname(), Method: method, URI: uri}}
-	l.demand = h.standing.remembered()
-	if all := h.authenticators(); l.demand == nil && len(all) > 0 {
+	l := &login{hop: h, id: h.me(), peer: Peer{Host: h.URL.Hostname(), Method: method, URI: uri}}
+	l.demand = l.id.standing.remembered()
+	if all := l.id.auth; l.demand == nil && len(all) > 0 {
 		if basic, ok := all[0].(Basic); ok && basic.Unasked {
 			l.demand = &demand{row: 0, auth: basic, challenge: "Basic"}
 		}
@@ -61,7 +63,7 @@ func (l *login) on(ctx context.Context, conn net.Conn) error {
 	case l.exchange == nil: // what satisfied the proxy before
 		if d := l.demand; l.try(ctx, d) != nil {
 			l.demand = nil
-			l.hop.standing.forget(d)
+			l.id.standing.forget(d)
 		}
 		return nil
 	case !l.gone && !l.exchange.Bound() && l.peer.Certificate.Equal(before):
@@ -83,7 +85,7 @@ func (l *login) admit(ctx context.Context) error {
 	if l.credentials == "" || l.turn {
 		return nil
 	}
-	turn, err := l.hop.standing.admit(ctx, l.demand.auth)
+	turn, err := l.id.standing.admit(ctx, l.demand.auth)
 	l.turn = turn
 	return err
 }
@@ -97,15 +99,15 @@ func (l *login) take() string {
 // accepted remembers what satisfied the proxy.
 func (l *login) accepted() {
 	if l.demand != nil {
-		l.hop.standing.accept(l.demand)
 		l.hop.log().Debug("proxy authenticated", "hop", l.hop.String(), "scheme", l.demand.auth.Scheme())
+		l.hop.accepted(l.id, l.demand)
 	}
 	l.done()
 }
 
 // rejected remembers that the proxy refused the password.
 func (l *login) rejected() {
-	l.hop.standing.refuse()
+	l.id.standing.refuse()
 	l.done()
 }
 
@@ -114,7 +116,7 @@ func (l *login) done() {
 	l.drop()
 	if l.turn {
 		l.turn = false
-		l.hop.standing.pass()
+		l.id.standing.pass()
 	}
 }
 
@@ -142,7 +144,25 @@ func (l *login) answer(ctx context.Context, lines []string) error {
 	case err != errUnasked:
 		reasons = append(reasons, err)
 	}
-	for i, auth := range l.hop.authenticators() {
+	if hasLogonSession { // it comes behind what is kept
+		reasons = l.learn(ctx, challenges, reasons)
+	}
+	reasons, ok := l.choose(ctx, challenges, reasons)
+	if before := l.id; !ok {
+		if reasons = l.learn(ctx, challenges, reasons); l.id != before {
+			reasons, ok = l.choose(ctx, challenges, reasons)
+		}
+	}
+	if ok {
+		return nil
+	}
+	return l.explain(reasons)
+}
+
+// choose begins with the first authenticator that can answer, or adds to the
+// reasons why none can.
+func (l *login) choose(ctx context.Context, challenges []challenge, reasons []error) ([]error, bool) {
+	for i, auth := range l.id.auth {
 		if slices.Contains(l.spent, i) {
 			continue
 		}
@@ -152,7 +172,7 @@ func (l *login) answer(ctx context.Context, lines []string) error {
 			}
 			err := l.try(ctx, &demand{row: i, auth: auth, challenge: c.text})
 			if err == nil {
-				return nil
+				return nil, true
 			}
 			told := slices.ContainsFunc(reasons, func(r error) bool { return r.Error() == err.Error() })
 			if !told && !errors.Is(err, errUnsuited) {
@@ -160,7 +180,29 @@ func (l *login) answer(ctx context.Context, lines []string) error {
 			}
 		}
 	}
-	return l.explain(reasons)
+	return reasons, false
+}
+
+// learn looks for what is kept for the proxy, once, if it wants a user and
+// password and nobody knows them.
+func (l *login) learn(ctx context.Context, challenges []challenge, reasons []error) []error {
+	if l.id.user != nil || l.want != nil {
+		return reasons
+	}
+	want, ok := l.hop.wants(ctx, challenges, l.peer)
+	if !ok {
+		return reasons
+	}
+	l.want = &want
+	id, err := l.hop.become(ctx, &l.hop.kept, l.id, want, l.hop.Logins.Kept)
+	switch {
+	case err != nil:
+		return append(reasons, err)
+	case id != nil:
+		l.done()
+		l.id, l.spent = id, nil
+	}
+	return reasons
 }
 
 // named lists the schemes of challenges, each once, for people to read.
@@ -209,7 +251,7 @@ func (l *login) goOn(ctx context.Context, challenges []challenge) error {
 	if errors.Is(refused, ErrRejected) {
 		l.rejected()
 	}
-	l.hop.standing.forget(l.demand)
+	l.id.standing.forget(l.demand)
 	l.spent = append(l.spent, l.demand.row)
 	l.demand, l.exchange, l.credentials = nil, nil, ""
 	return refused
@@ -255,12 +297,12 @@ func (l *login) send(credentials string) {
 }
 
 // secrets lists what must not be quoted from what the proxy says.
-func (l *login) secrets() []string { return append(l.hop.secrets(), l.sent...) }
+func (l *login) secrets() []string { return append(l.id.secrets(), l.sent...) }
 
 // explain says why a 407 cannot be answered.
 func (l *login) explain(reasons []error) error {
 	var ours []string
-	for _, auth := range l.hop.authenticators() {
+	for _, auth := range l.id.auth {
 		if !slices.Contains(ours, auth.Scheme()) {
 			ours = append(ours, auth.Scheme())
 		}
@@ -270,7 +312,7 @@ func (l *login) explain(reasons []error) error {
 	switch {
 	case len(l.schemes) == 0:
 		return errors.New("the proxy asks for authentication but does not say how (407 without a challenge), so nothing is sent")
-	case l.hop.URL.User == nil && slices.ContainsFunc(l.schemes, func(s string) bool { return wantsUser(s) && !slices.Contains(ours, s) }):
+	case l.id.user == nil && slices.ContainsFunc(l.schemes, func(s string) bool { return wantsUser(s) && !slices.Contains(ours, s) }):
 		text = "the proxy asks for authentication (" + offer + ") and there is no user and password for it"
 	case len(reasons) > 0:
 		text = "the proxy offers " + offer
@@ -278,6 +320,9 @@ func (l *login) explain(reasons []error) error {
 		text = "the proxy offers " + offer + ", and there is nothing to answer with"
 	default:
 		text = "the proxy offers " + offer + ", and only " + strings.Join(ours, ", ") + " can be answered"
+	}
+	if l.want != nil && l.id.user == nil {
+		return &wanted{&unanswered{text, reasons}, *l.want, true}
 	}
 	return &unanswered{text, reasons}
 }

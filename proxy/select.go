@@ -84,6 +84,7 @@ type Config struct {
 
 	User    *url.Userinfo                   // for a proxy whose URL has no user; nil: none
 	UserOf  func(host string) *url.Userinfo // the same, for what has no User; may be nil, and give nil
+	Logins  Logins                          // for what has neither, once the proxy asks; may be nil
 	Schemes []string                        // how HTTP proxies may be answered, as ParseAuth gives them; nil: all
 	SPN     string                          // of an HTTP proxy that asks for Negotiate; empty: HTTP/ and its name
 
@@ -128,11 +129,13 @@ func (c Config) through(u *url.URL, source string) Way {
 		}
 		u = &known
 	}
-	hop := &Hop{URL: u, Source: source, TLS: c.TLS, Header: c.Header, Dial: c.Dial, Timeout: c.Timeout, Log: c.Log}
+	hop := &Hop{URL: u, Source: source, TLS: c.TLS, Header: c.Header, Dial: c.Dial, Timeout: c.Timeout, Log: c.Log,
+		Logins: c.Logins}
 	if n := len(c.Before); n > 0 {
 		hop.Dial = c.Before[n-1].DialContext
 	}
-	hop.Auth = newWho(u.User, c.Schemes, c.SPN).authenticators()
+	hop.makeAuth = func(user *url.Userinfo) []Authenticator { return newWho(user, c.Schemes, c.SPN).authenticators() }
+	hop.Auth = hop.makeAuth(hop.settled())
 	return Way{Source: source, Hops: append(slices.Clip(c.Before), hop)}
 }
 

@@ -76,12 +76,13 @@ func (h *Hop) socksOpen(ctx context.Context, target string) (*wire, error) {
 	if err != nil {
 		return nil, err
 	}
-	method, err := w.socksGreet(h.URL.User)
+	id := h.me()
+	method, err := w.socksGreet(id.user)
 	if err != nil {
 		w.close()
 		return nil, h.fail(ctx, OpConnect, target, err)
 	}
-	if err := w.socksLogin(method, h.URL.User); err != nil {
+	if err := h.socksLogin(ctx, w, method, id); err != nil {
 		w.close()
 		return nil, h.fail(ctx, OpAuth, target, err)
 	}
@@ -125,14 +126,16 @@ func (w *wire) socksGreet(user *url.Userinfo) (method byte, err error) {
 
 // socksLogin does what the method asks for. A method that was not offered must
 // not be mistaken for none.
-func (w *wire) socksLogin(method byte, user *url.Userinfo) error {
+func (h *Hop) socksLogin(ctx context.Context, w *wire, method byte, id *identity) error {
 	switch {
 	case method == methodNone:
 		return nil
-	case method == methodPassword && user != nil:
-		return w.socksPassword(user)
-	case method == methodNoneOf && user == nil:
-		return errors.New("the proxy does not let anyone in without authentication, and its URL has no user and password")
+	case method == methodPassword && id.user != nil:
+		return h.socksPassword(ctx, w, id)
+	case method == methodNoneOf && id.user == nil:
+		want := h.want("SOCKS5", "")
+		want.Clear = true
+		return &wanted{error: errors.New("the proxy does not let anyone in without authentication, and its URL has no user and password"), want: want}
 	case method == methodNoneOf:
 		return errors.New("the proxy accepts neither user and password nor no authentication")
 	case method == methodGSSAPI:
@@ -140,6 +143,26 @@ func (w *wire) socksLogin(method byte, user *url.Userinfo) error {
 	default:
 		return fmt.Errorf("the proxy chose authentication method %d, which was not offered", method)
 	}
+}
+
+// socksPassword has the password judged, one at a time as long as nobody knows
+// whether it is right.
+func (h *Hop) socksPassword(ctx context.Context, w *wire, id *identity) error {
+	turn, err := id.standing.admit(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if turn {
+		defer id.standing.pass()
+	}
+	err = w.socksPassword(id.user)
+	switch {
+	case err == nil:
+		h.accepted(id, &demand{})
+	case errors.Is(err, ErrRejected):
+		id.standing.refuse()
+	}
+	return err
 }
 
 // socksPassword is RFC 1929. Not all proxies put its version into the answer.

@@ -19,13 +19,13 @@ const (
 
 // A demand is what a proxy asked for.
 type demand struct {
-	row       int // of the hop's authenticators
+	row       int // of the identity's authenticators
 	auth      Authenticator
 	challenge string
 	count     atomic.Int32 // requests that have answered it
 }
 
-// A standing is what is known of a hop's credentials. The zero value knows
+// A standing is what is known of an identity's credentials. The zero value knows
 // nothing.
 type standing struct {
 	once  sync.Once
@@ -66,6 +66,13 @@ func (s *standing) refuse() {
 		lasts = mistakeLasts
 	}
 	s.asked, s.refused = nil, time.Now().Add(lasts)
+}
+
+// isRefused says whether the password is not tried now.
+func (s *standing) isRefused() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Now().Before(s.refused)
 }
 
 // admit lets the caller send credentials of auth. turn means that nobody knows

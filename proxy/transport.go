@@ -56,8 +56,19 @@ func (t *Transport) by(way Way, req *http.Request) (*http.Response, error) {
 	if hop == nil {
 		return t.http.RoundTrip(req)
 	}
-	resp, err := t.ask(hop, req)
-	return resp, way.named(err)
+	for asks := 0; ; asks++ {
+		resp, err := t.ask(hop, req)
+		if err == nil || asks == maxAsks {
+			return resp, way.named(err)
+		}
+		more, err := findOut(req.Context(), err)
+		if more {
+			req, err = again(req)
+		}
+		if err != nil {
+			return nil, way.named(err)
+		}
+	}
 }
 
 // repeatable says whether the request may go another way after err: not if its
