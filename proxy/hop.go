@@ -36,7 +36,7 @@ type Hop struct {
 	URL     *url.URL        // http, https, socks5 or socks5h, as ParseURL returns it
 	TLS     *tls.Config     // for an https proxy; nil: system roots. ServerName and NextProtos are filled in
 	Auth    []Authenticator // for HTTP, in order of preference; nil: all schemes, with the user of URL where they need one
-	Header  http.Header     // added to each CONNECT request
+	Header  http.Header     // added to each request that an HTTP proxy gets, CONNECT or in absolute form
 	Dial    DialFunc        // how the proxy itself is reached; nil: Dialer{}.DialContext
 	Timeout time.Duration   // for the whole hop, from dialing to the reply; 0: DefaultTimeout
 	Log     *slog.Logger    // nil: no logs

@@ -61,13 +61,28 @@ func (h *Hop) lead(ctx context.Context, l *lane, login *login) (*lane, error) {
 	return l, login.admit(ctx)
 }
 
-// send makes the request with the credentials of the login, if any.
+// send makes the request with the header fields of the hop, and with the
+// credentials of the login, if any.
 func send(t *http.Transport, req *http.Request, login *login) (*http.Response, error) {
 	out := req.Clone(req.Context())
+	login.hop.extend(out.Header)
 	if credentials := login.take(); credentials != "" {
 		out.Header.Set("Proxy-Authorization", credentials)
 	}
 	return t.RoundTrip(out)
+}
+
+// extend adds the header fields of the hop to those of a request in absolute
+// form. The proxy passes them on to the server (RFC 9110 7.6), so what the request
+// says there stays as it is; but not User-Agent, by which proxies choose whom they
+// serve.
+func (h *Hop) extend(header http.Header) {
+	for name, values := range h.Header {
+		name = http.CanonicalHeaderKey(name)
+		if header[name] == nil || name == "User-Agent" {
+			header[name] = values
+		}
+	}
 }
 
 // hand gives the response to the caller; the lane ends with its body.

@@ -88,7 +88,7 @@ type Config struct {
 	Schemes []string                        // how HTTP proxies may be answered, as ParseAuth gives them; nil: all
 	SPN     string                          // of an HTTP proxy that asks for Negotiate; empty: HTTP/ and its name
 
-	Header http.Header // added to each CONNECT request; nil: none
+	Header http.Header // added to each request that an HTTP proxy gets; nil: none
 
 	// Before are proxies that every way passes first, the nearest first, as
 	// Chain makes them: a direct way ends behind the last of them. nil: none.

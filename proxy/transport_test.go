@@ -85,6 +85,45 @@ func TestTransportAbsoluteForm(t *testing.T) {
 	}
 }
 
+// TestTransportAbsoluteFormHeader: the header that is for the proxy goes there
+// with each request, credentials or none, and takes nothing from the server.
+func TestTransportAbsoluteFormHeader(t *testing.T) {
+	heads := make(chan string, 9)
+	p := serve(t, func(c net.Conn, _ int) {
+		for {
+			head, err := readHead(c)
+			if err != nil {
+				return
+			}
+			heads <- head
+			if field(head, "Proxy-Authorization") == goodKey {
+				io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+			} else {
+				io.WriteString(c, "HTTP/1.1 407 No\r\n"+wants+"Content-Length: 0\r\n\r\n")
+			}
+		}
+	})
+	header := http.Header{"x-team": {"a", "b"}, "User-Agent": {"Team"}, "Authorization": {"ours"}}
+	c := client(t, userURL, proxy.Config{Dial: to(p), Header: header}, nil)
+	req, _ := http.NewRequestWithContext(t.Context(), "GET", "http://edge.test/x", nil)
+	req.Header = http.Header{"Authorization": {"the server's"}, "User-Agent": {"pomerium-cli"}}
+	resp, err := c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	for _, credentials := range []string{"", "Proxy-Authorization: " + goodKey + "\r\n"} {
+		want := "GET http://edge.test/x HTTP/1.1\r\nHost: edge.test\r\nUser-Agent: Team\r\nAuthorization: the server's\r\n" +
+			credentials + "X-Team: a\r\nX-Team: b\r\n\r\n"
+		if head := <-heads; head != want {
+			t.Errorf("asked\n%q, want\n%q", head, want)
+		}
+	}
+	if len(req.Header) != 2 {
+		t.Errorf("the caller's request now has %v", req.Header)
+	}
+}
+
 func TestTransportAbsoluteFormOverTLS(t *testing.T) {
 	ca := newAuthority(t)
 	cert := ca.issue(t, "proxy.test", time.Now().Add(time.Hour))

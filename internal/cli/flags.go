@@ -67,7 +67,7 @@ func (f *tcpFlags) add(cmd *cobra.Command) {
 		s.StringVar(&f.forwardProxyName, "forward-proxy-tls-server-name", "", "`name` that the certificate of an https proxy has to have (default: the proxy's host)")
 		s.StringVar(&f.forwardProxyCert, "forward-proxy-client-cert", "", "PEM `file` of the certificate to show to an https proxy")
 		s.StringVar(&f.forwardProxyKey, "forward-proxy-client-key", "", "PEM `file` of that certificate's key")
-		s.StringArrayVar(&f.forwardProxyHeader, "forward-proxy-header", nil, "`header` to add to what an HTTP proxy is asked for a tunnel, as 'Name: value'; repeatable")
+		s.StringArrayVar(&f.forwardProxyHeader, "forward-proxy-header", nil, "`header` to add to what an HTTP proxy is asked, as 'Name: value'; repeatable")
 		s.StringVar(&f.forwardProxyLogin, "forward-proxy-credentials-file", "", "`file` with one line user:password, as they are, for a proxy without a user in its URL;\nno other user of this machine may be able to read it")
 		s.StringVar(&f.forwardProxyAuth, "forward-proxy-auth", "", "authentication `schemes` to insist on, separated by commas: "+strings.Join(proxy.AuthSchemes(), ", ")+"\n(default: the strongest that the proxy offers; basic alone is sent without being asked for)")
 		s.StringVar(&f.forwardProxySPN, "forward-proxy-spn", "", "service `name` of the proxy for negotiate (default HTTP/ and the proxy's host)")
