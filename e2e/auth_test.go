@@ -102,6 +102,26 @@ func TestEdgeCase20_Tickets(t *testing.T) {
 	pingPong(t, tun)
 }
 
+// TestEdgeCase20_Renewal: the ticket is renewed while the program listens, as a desktop does it, and its first life ends.
+func TestEdgeCase20_Renewal(t *testing.T) {
+	oneWay(t)
+	kdc := mustKDC(t)
+	cache, first := filepath.Join(t.TempDir(), "cache"), filepath.Join(t.TempDir(), "first")
+	args := arguments(proxy(t, "squid-negotiate"), "h1", world.Echo, goodToken...)
+	tun := openAt(t, t.TempDir(), args, "KRB5_CONFIG="+kdc.Conf, "KRB5CCNAME=FILE:"+cache)
+	kinit(t, kdc, cache, "4s")
+	must(t, nil, "cp", cache, first)
+	pingPong(t, tun)
+	must(t, nil, "sleep", "2")
+	if err := w.Renew(t.Context(), kdc, cache); err != nil {
+		t.Fatal(err)
+	}
+	expired(t, kdc, first)
+	for range 3 { // a connection may have been kept ready
+		pingPong(t, tun)
+	}
+}
+
 // TestKeytab: a program without a person has its own key.
 func TestKeytab(t *testing.T) {
 	oneWay(t)

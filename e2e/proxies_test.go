@@ -28,11 +28,7 @@ func TestThroughEveryProxy(t *testing.T) {
 				p := proxy(t, kind)
 				tun := open(t, arguments(p, protocol, world.Echo, append(goodToken, world.Target, world.Web, world.Redis, world.Postgres)...))
 				t.Run("echo", func(t *testing.T) { echo(t, tun.to(t, world.Echo)) })
-				if protocol == "h1" {
-					t.Run("halfclose", func(t *testing.T) { answerAfterEnd(t, tun.to(t, world.Web)) })
-				} else {
-					t.Run("halfclose", func(t *testing.T) { halfClose(t, tun.to(t, world.Target)) })
-				}
+				t.Run("halfclose", func(t *testing.T) { end(t, tun, protocol) })
 				t.Run("curl", func(t *testing.T) { curl(t, tun.to(t, world.Web)) })
 				t.Run("redis", func(t *testing.T) { redis(t, tun.to(t, world.Redis)) })
 				t.Run("postgres", func(t *testing.T) { postgres(t, tun.to(t, world.Postgres)) })
@@ -53,6 +49,15 @@ func echo(t *testing.T, addr string) {
 				t.Errorf("sent %q, got %q, %v", word, got, err)
 			}
 		}
+	}
+}
+
+// end is a half-close of the local side, as far as the protocol can carry it.
+func end(t *testing.T, tun *tunnel, protocol string) {
+	if protocol == "h1" {
+		answerAfterEnd(t, tun.to(t, world.Web))
+	} else {
+		halfClose(t, tun.to(t, world.Target))
 	}
 }
 

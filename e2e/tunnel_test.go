@@ -29,6 +29,9 @@ func arguments(p *world.Proxy, protocol, dest string, more ...string) []string {
 		"tcp", dest, "--pomerium-url", world.EdgeURL, "--alternate-ca-path", w.CA.CA,
 		"--forward-proxy", p.URL.String(), "--forward-proxy-ca-path", p.CA, "--protocol", protocol,
 	}
+	if p.Cert != "" {
+		args = append(args, "--forward-proxy-client-cert", p.Cert, "--forward-proxy-client-key", p.Key)
+	}
 	return append(args, more...)
 }
 

@@ -34,7 +34,8 @@ func NewAuthority(dir, name string, names ...string) (Authority, error) {
 		return a, err
 	}
 	leaf := certificate(2, names[0])
-	leaf.KeyUsage, leaf.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	leaf.KeyUsage = x509.KeyUsageDigitalSignature
+	leaf.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	for _, n := range names {
 		if ip := net.ParseIP(n); ip != nil {
 			leaf.IPAddresses = append(leaf.IPAddresses, ip)

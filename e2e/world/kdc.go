@@ -49,6 +49,7 @@ const kdcConf = `[realms]
   database_name = %[1]s/principal
   key_stash_file = %[1]s/stash
   max_life = 10h
+  max_renewable_life = 1d
  }
 [logging]
  kdc = FILE:%[1]s/kdc.log
@@ -104,11 +105,20 @@ func (k *KDC) NewKeys(ctx context.Context) error {
 	return os.Chmod(k.Keytab, 0o644)
 }
 
-// Kinit gets a ticket into a cache, on the user's host, for so long ("10s", "1h").
+// Kinit gets a ticket into a cache, on the user's host, for so long ("10s", "1h"). It can be renewed for an hour.
 func (w *World) Kinit(ctx context.Context, k *KDC, cache, life string) error {
-	cmd := exec.CommandContext(ctx, "kinit", "-c", cache, "-l", life, User)
+	return w.kinit(ctx, k, Password+"\n", "-c", cache, "-l", life, "-r", "1h", User)
+}
+
+// Renew gets another ticket for the one in the cache, for as long as that was for, without the password.
+func (w *World) Renew(ctx context.Context, k *KDC, cache string) error {
+	return w.kinit(ctx, k, "", "-R", "-c", cache)
+}
+
+func (w *World) kinit(ctx context.Context, k *KDC, stdin string, args ...string) error {
+	cmd := exec.CommandContext(ctx, "kinit", args...)
 	cmd.Env = append(os.Environ(), "KRB5_CONFIG="+k.Conf)
-	cmd.Stdin = strings.NewReader(Password + "\n")
+	cmd.Stdin = strings.NewReader(stdin)
 	var said strings.Builder
 	cmd.Stdout, cmd.Stderr = &said, &said
 	err := w.UserHost.Start(cmd)

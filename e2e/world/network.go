@@ -20,6 +20,9 @@ const (
 	nobodyAddr = "198.18.3.1" // the user's name server: a look-up is a packet past the proxies, and is counted as one
 )
 
+// unlocked lets root in by key: no password, yet not locked. OpenSSH tells them apart.
+const unlocked = "root:*:19000:0:99999:7:::\n"
+
 // Network is three hosts in a row: user - proxy - edge. The proxy's host forwards no packet, and only there does
 // the edge's name resolve. So what gets from the user to the edge got there through a forward proxy.
 type Network struct {
@@ -51,14 +54,14 @@ func NewNetwork(ctx context.Context, dir string) (_ *Network, err error) {
 	}
 	if n.ProxyHost, err = NewHost("proxy", dir, map[string]string{
 		"hosts":  local + proxyAddr + " proxy.test " + self + "\n" + edgeAddr + " edge.test\n",
-		"passwd": string(passwd) + account, "shadow": accountShadow,
+		"passwd": string(passwd) + account, "shadow": unlocked + accountShadow,
 		"resolv.conf": "",
 	}); err != nil {
 		return nil, err
 	}
 	if n.EdgeHost, err = NewHost("edge", dir, map[string]string{
 		"hosts":       local,
-		"shadow":      "root:*:19000:0:99999:7:::\n", // no password, yet not locked: OpenSSH tells them apart
+		"shadow":      unlocked,
 		"resolv.conf": "",
 	}); err != nil {
 		return nil, err

@@ -16,14 +16,18 @@ import (
 // parts are the programs that the world is made of, and Debian's packages that bring them.
 var parts = []struct{ program, debian string }{
 	{"ip", "iproute2"},
+	{"apache2", "apache2-bin"},
+	{"cntlm", "cntlm"},
 	{"curl", "curl"},
 	{"danted", "dante-server"},
+	{"haproxy", "haproxy"},
 	{"kadmin.local", "krb5-admin-server"},
 	{"kinit", "krb5-user"},
 	{"krb5kdc", "krb5-kdc"},
 	{"microsocks", "microsocks"},
 	{"nc", "netcat-openbsd"},
 	{"ntlm_auth", "winbind"},
+	{"privoxy", "privoxy"},
 	{"psql", "postgresql-client"},
 	{"postgres", "postgresql"},
 	{"redis-cli", "redis-tools"},
@@ -34,7 +38,9 @@ var parts = []struct{ program, debian string }{
 	{"squid", "squid-openssl"},
 	{"ssh", "openssh-client"},
 	{"sshd", "openssh-server"},
+	{"stunnel4", "stunnel4"},
 	{"tinyproxy", "tinyproxy-bin"},
+	{"traffic_server", "trafficserver"},
 	{"winbindd", "winbind"},
 }
 

@@ -5,7 +5,10 @@ package world
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/url"
+	"slices"
+	"strconv"
 )
 
 // Proxy is a running forward proxy. Several may be one program.
@@ -13,6 +16,8 @@ type Proxy struct {
 	*Process
 	URL *url.URL // as the user's host reaches it, with the user and the password that it asks for
 	CA  string   // the file of the authority behind an https proxy's certificate
+
+	Cert, Key string // the files of the certificate that it wants to see; empty: none
 }
 
 // What the proxies that ask for it want to hear. The password is one that has to be escaped in a URL.
@@ -27,38 +32,56 @@ const (
 	accountShadow = User + ":" + passwordSHA512 + ":19000:0:99999:7:::\n"
 )
 
-// kinds are the forward proxies that there are: how each is started, and how the user's host reaches it.
-var kinds = []struct {
+// A kind is a forward proxy that there is: how it is started, and how the user's host reaches it.
+type kind struct {
 	name     string
 	start    func(context.Context, *World) (*Process, error)
 	program  string // rows that name the same program share it
 	scheme   string
+	host     string // empty: the proxies' host
 	port     int
 	password string
-	special  bool // for one test, which does to it what others would not bear
-}{
-	{"squid", startSquid, "squid", "http", 3128, "", false},
-	{"squid-basic", startSquid, "squid", "http", 3129, Password, false},
-	{"squid-tls", startSquid, "squid", "https", 3130, "", false},
-	{"squid-tls-basic", startSquid, "squid", "https", 3131, Password, false},
-	{"squid-idle", startIdleSquid, "squid-idle", "http", 3138, "", true},
-	{"squid-digest", startSquidDigest, "squid-digest", "http", 3132, Password, true},
-	{"squid-digest-tls", startSquidDigest, "squid-digest", "https", 3133, Password, true},
-	{"squid-ntlm", startSquidNTLM, "squid-ntlm", "http", 3134, Password, true},
-	{"squid-ntlm-tls", startSquidNTLM, "squid-ntlm", "https", 3135, Password, true},
-	{"squid-ntlm-fake", startSquidFakeNTLM, "squid-ntlm-fake", "http", 3142, Password, true},
-	{"squid-negotiate", startSquidNegotiate, "squid-negotiate", "http", 3136, "", true},
-	{"squid-negotiate-tls", startSquidNegotiate, "squid-negotiate", "https", 3137, "", true},
-	{"tinyproxy", startTinyproxy, "tinyproxy", "http", 8888, "", false},
-	{"dante", startDante, "dante", "socks5", 1080, "", false},
-	{"dante-password", startDantePassword, "dante-password", "socks5", 1081, Password, false},
-	{"microsocks", startMicrosocks, "microsocks", "socks5", 1082, "", false},
-	{"microsocks-frozen", startFreezer, "microsocks-frozen", "socks5", 1084, "", true},
-	{"microsocks-password", startMicrosocksPassword, "microsocks-password", "socks5", 1083, Password, false},
+	cert     bool   // wants a certificate of the client
+	needs    string // the kind that it stands in front of
+	special  bool   // not in Kinds
+}
+
+var kinds = []kind{
+	{name: "squid", start: startSquid, program: "squid", scheme: "http", port: 3128},
+	{name: "squid-basic", start: startSquid, program: "squid", scheme: "http", port: 3129, password: Password},
+	{name: "squid-tls", start: startSquid, program: "squid", scheme: "https", port: 3130},
+	{name: "squid-tls-basic", start: startSquid, program: "squid", scheme: "https", port: 3131, password: Password},
+	{name: "squid-tls-cert", start: startSquid, program: "squid", scheme: "https", port: 3140, cert: true, special: true},
+	{name: "squid-idle", start: startIdleSquid, program: "squid-idle", scheme: "http", port: 3138, special: true},
+	{name: "squid-digest", start: startSquidDigest, program: "squid-digest", scheme: "http", port: 3132, password: Password, special: true},
+	{name: "squid-digest-tls", start: startSquidDigest, program: "squid-digest", scheme: "https", port: 3133, password: Password, special: true},
+	{name: "squid-ntlm", start: startSquidNTLM, program: "squid-ntlm", scheme: "http", port: 3134, password: Password, special: true},
+	{name: "squid-ntlm-tls", start: startSquidNTLM, program: "squid-ntlm", scheme: "https", port: 3135, password: Password, special: true},
+	{name: "squid-ntlm-fake", start: startSquidFakeNTLM, program: "squid-ntlm-fake", scheme: "http", port: 3142, password: Password, special: true},
+	{name: "squid-negotiate", start: startSquidNegotiate, program: "squid-negotiate", scheme: "http", port: 3136, special: true},
+	{name: "squid-negotiate-tls", start: startSquidNegotiate, program: "squid-negotiate", scheme: "https", port: 3137, special: true},
+	{name: "tinyproxy", start: startTinyproxy, program: "tinyproxy", scheme: "http", port: 8888},
+	{name: "dante", start: startDante, program: "dante", scheme: "socks5", port: 1080},
+	{name: "dante-password", start: startDantePassword, program: "dante-password", scheme: "socks5", port: 1081, password: Password},
+	{name: "microsocks", start: startMicrosocks, program: "microsocks", scheme: "socks5", port: 1082},
+	{name: "microsocks-password", start: startMicrosocksPassword, program: "microsocks-password", scheme: "socks5", port: 1083, password: Password},
+	{name: "microsocks-frozen", start: startFreezer, program: "microsocks-frozen", scheme: "socks5", port: 1084, special: true},
+	{name: "microsocks-stopped", start: startStopper, program: "microsocks-stopped", scheme: "socks5", port: 1086, special: true},
+	{name: "apache", start: startApache, program: "apache", scheme: "http", port: 3150, special: true},
+	{name: "apache-basic", start: startApache, program: "apache", scheme: "http", port: 3151, password: Password, special: true},
+	{name: "apache-digest", start: startApache, program: "apache", scheme: "http", port: 3152, password: Password, special: true},
+	{name: "haproxy", start: startHAProxy, program: "haproxy", scheme: "http", port: 3160, needs: "squid", special: true},
+	{name: "haproxy-tls", start: startHAProxy, program: "haproxy", scheme: "https", port: 3161, needs: "squid", special: true},
+	{name: "stunnel", start: startStunnel, program: "stunnel", scheme: "https", port: 3170, cert: true, needs: "squid", special: true},
+	{name: "trafficserver", start: startTrafficServer, program: "trafficserver", scheme: "http", port: 3180, special: true},
+	{name: "privoxy", start: startPrivoxy, program: "privoxy", scheme: "http", port: 8118, special: true},
+	{name: "cntlm", start: startCNTLM, program: "cntlm", scheme: "http", host: "127.0.0.1", port: 3190, needs: "squid-ntlm", special: true},
+	{name: "ssh", start: startSSHSOCKS, program: "ssh-socks", scheme: "socks5", host: "127.0.0.1", port: 1085, special: true},
 }
 
 // Kinds names the forward proxies that any test may use. There are more: "squid-idle" cuts what is silent for five seconds,
-// "microsocks-frozen" is there to be frozen, and those of squid_auth.go ask in other schemes than Basic.
+// "microsocks-frozen" is there to be frozen, "microsocks-stopped" to be stopped; those of squid_auth.go ask in other schemes
+// than Basic; and other products have a test of their own.
 func Kinds() []string {
 	var names []string
 	for _, k := range kinds {
@@ -69,22 +92,33 @@ func Kinds() []string {
 	return names
 }
 
-// Proxy starts a forward proxy on the proxies' host, or returns the one that runs there already.
-func (w *World) Proxy(ctx context.Context, kind string) (*Proxy, error) {
-	for _, k := range kinds {
-		if k.name != kind {
-			continue
-		}
-		process, err := w.once(k.program, func() (*Process, error) { return k.start(ctx, w) })
-		if err != nil {
+// Proxy starts a forward proxy, or returns the one that runs already.
+func (w *World) Proxy(ctx context.Context, name string) (*Proxy, error) {
+	i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })
+	if i < 0 {
+		return nil, fmt.Errorf("no forward proxy is called %q", name)
+	}
+	k := kinds[i]
+	if k.needs != "" {
+		if _, err := w.Proxy(ctx, k.needs); err != nil {
 			return nil, err
 		}
-		p := &Proxy{Process: process, CA: w.proxyCA.CA}
-		p.URL = &url.URL{Scheme: k.scheme, Host: fmt.Sprintf("proxy.test:%d", k.port)}
-		if k.password != "" {
-			p.URL.User = url.UserPassword(User, k.password)
-		}
-		return p, nil
 	}
-	return nil, fmt.Errorf("no forward proxy is called %q", kind)
+	process, err := w.once(k.program, func() (*Process, error) { return k.start(ctx, w) })
+	if err != nil {
+		return nil, err
+	}
+	p := &Proxy{Process: process, CA: w.proxyCA.CA}
+	if k.cert {
+		p.Cert, p.Key = w.clientCA.Cert, w.clientCA.Key
+	}
+	host := k.host
+	if host == "" {
+		host = "proxy.test"
+	}
+	p.URL = &url.URL{Scheme: k.scheme, Host: net.JoinHostPort(host, strconv.Itoa(k.port))}
+	if k.password != "" {
+		p.URL.User = url.UserPassword(User, k.password)
+	}
+	return p, nil
 }

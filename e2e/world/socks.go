@@ -52,6 +52,10 @@ func startFreezer(ctx context.Context, w *World) (*Process, error) {
 	return w.microsocks(ctx, "microsocks-frozen", 1084)
 }
 
+func startStopper(ctx context.Context, w *World) (*Process, error) {
+	return w.microsocks(ctx, "microsocks-stopped", 1086)
+}
+
 func (w *World) microsocks(ctx context.Context, name string, port int, args ...string) (*Process, error) {
 	cmd := command("microsocks", append([]string{"-i", proxyAddr, "-p", strconv.Itoa(port)}, args...)...)
 	return w.ProxyHost.Launch(ctx, name, fmt.Sprintf("%s:%d", proxyAddr, port), cmd)

@@ -33,6 +33,7 @@ http_port %[2]s:3128 name=plain
 http_port %[2]s:3129 name=basic
 https_port %[2]s:3130 name=tls tls-cert=%[3]s tls-key=%[4]s
 https_port %[2]s:3131 name=tls-basic tls-cert=%[3]s tls-key=%[4]s
+https_port %[2]s:3140 name=tls-cert tls-cert=%[3]s tls-key=%[4]s clientca=%[5]s
 auth_param basic program /usr/lib/squid/basic_ncsa_auth %[1]s/squid.passwd
 auth_param basic realm e2e
 acl asks myportname basic tls-basic
@@ -62,7 +63,7 @@ func startIdleSquid(ctx context.Context, w *World) (*Process, error) {
 
 func (w *World) squid(ctx context.Context, name string, port int, config string) (*Process, error) {
 	conf := filepath.Join(w.ProxyHost.dir, name+".conf")
-	text := fmt.Sprintf(config, w.ProxyHost.dir, proxyAddr, w.proxyCA.Cert, w.proxyCA.Key)
+	text := fmt.Sprintf(config, w.ProxyHost.dir, proxyAddr, w.proxyCA.Cert, w.proxyCA.Key, w.clientCA.CA)
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 		return nil, err
 	}

@@ -28,6 +28,7 @@ type World struct {
 	Dir    string // files of all parts, readable by everybody
 
 	proxyCA  Authority
+	clientCA Authority // of the certificate that some proxies want to see
 	mu       sync.Mutex
 	programs map[string]*Process // the forward proxies and servers that run
 	close    []func()
@@ -57,6 +58,9 @@ func Start(ctx context.Context) (_ *World, err error) {
 		return nil, err
 	}
 	if w.proxyCA, err = NewAuthority(w.Dir, "proxy", "proxy.test"); err != nil {
+		return nil, err
+	}
+	if w.clientCA, err = NewAuthority(w.Dir, "client", "user.test"); err != nil {
 		return nil, err
 	}
 	authz, err := w.serve("127.0.0.1:0", func(ln net.Listener) {
