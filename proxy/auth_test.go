@@ -305,6 +305,24 @@ func TestEdgeCase18_BasicInClearIsWarnedAboutOnce(t *testing.T) {
 	}
 }
 
+// TestEdgeCase18_NeverUnasked: the password goes out in clear only to a proxy that
+// asks for it by name.
+func TestEdgeCase18_NeverUnasked(t *testing.T) {
+	noTicket(t)
+	for _, challenge := range []string{"", "Proxy-Authenticate: Negotiate\r\n", "Proxy-Authenticate: Bearer realm=\"Basic\"\r\n", "WWW-Authenticate: Basic\r\n"} {
+		p := answer(t, func(_ int, head string) (string, bool) {
+			if strings.Contains(head, "Authorization: Basic") {
+				t.Errorf("sent for %q:\n%s", challenge, head)
+			}
+			return "HTTP/1.1 407 No\r\nContent-Length: 0\r\n" + challenge + "\r\n", true
+		})
+		_, err := hop(t, userURL, to(p.addr)).DialContext(t.Context(), "tcp", target)
+		if failed := asError(t, err); failed.Op != proxy.OpAuth {
+			t.Errorf("%q: error %v", challenge, err)
+		}
+	}
+}
+
 func TestCredentialsThatBreakOutAreNotSent(t *testing.T) {
 	p := answer(t, func(n int, head string) (string, bool) {
 		if n > 1 {

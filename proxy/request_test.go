@@ -70,6 +70,21 @@ func TestEdgeCase23_WhatProxiesDemand(t *testing.T) {
 	}
 }
 
+// TestEdgeCase23_HostWithPort: some proxies refuse what RFC 9112 3.2.3 asks for. It
+// is told as they tell it, and asked once.
+func TestEdgeCase23_HostWithPort(t *testing.T) {
+	p := answer(t, func(_ int, head string) (string, bool) {
+		if strings.Contains(field(head, "Host"), ":") {
+			return "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 12\r\n\r\ninvalid Host", true
+		}
+		return ok200, true
+	})
+	_, err := hop(t, "http://proxy.test:3128", to(p.addr)).DialContext(t.Context(), "tcp", target)
+	if want := "forward proxy http://proxy.test:3128: connect edge.test:443: 400 Bad Request: invalid Host"; text(err) != want || p.requests.Load() != 1 {
+		t.Errorf("error %v after %d requests, want %s", err, p.requests.Load(), want)
+	}
+}
+
 func TestEdgeCase23_HeaderInjection(t *testing.T) {
 	for _, tc := range []struct {
 		header http.Header

@@ -248,6 +248,28 @@ func TestEdgeCase21_Digest(t *testing.T) {
 	}
 }
 
+// TestEdgeCase21_Answers: what is signed is the authority that CONNECT asks for,
+// with each algorithm, with and without qop.
+func TestEdgeCase21_Answers(t *testing.T) {
+	for _, tc := range []struct{ name, algorithm, qop string }{
+		{"digest", "MD5", "auth"}, {"digest, SHA-256", "SHA-256", "auth"}, {"digest, RFC 2069", "", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			g := gates[tc.name](t)
+			judge, sent := g.judge, ""
+			g.judge = func(v *visit, credentials string) (bool, string, bool) {
+				sent = credentials
+				return judge(v, credentials)
+			}
+			open(t, g.serve(t, false).hop(t, g, true)).Close()
+			p := parameters(sent)
+			if p["uri"] != target || p["algorithm"] != tc.algorithm || p["qop"] != tc.qop || (p["nc"] == "") != (tc.qop == "") {
+				t.Errorf("sent %s", sent)
+			}
+		})
+	}
+}
+
 // A nonce that is too old is no wrong password.
 func TestEdgeCase15_StaleNonce(t *testing.T) {
 	for _, tc := range []struct {
@@ -312,19 +334,21 @@ func TestEdgeCase19_NTLM(t *testing.T) {
 	parted := "the proxy closed the connection in the middle of the authentication, which needs one connection from beginning to end"
 	for _, tc := range []struct {
 		name         string
+		old          bool // the challenge has no target information
 		parts        func(challenge string, credentials bool) bool
 		silent       func(try int32) bool
-		tries, wrong int32
+		tries, conns int32
 		err          string
 	}{
-		{name: "keeps", tries: 2},
-		{name: "closes after the bare 407", parts: func(_ string, credentials bool) bool { return !credentials }, tries: 2},
-		{name: "always closes between the legs", parts: func(_ string, credentials bool) bool { return credentials }, tries: 2, err: parted},
-		{name: "leaves without an answer to NEGOTIATE, once", silent: func(try int32) bool { return try == 1 }, tries: 3},
-		{name: "leaves without an answer to AUTHENTICATE", silent: func(try int32) bool { return try == 2 }, tries: 2, err: parted},
+		{name: "keeps", tries: 2, conns: 1},
+		{name: "no target information", old: true, tries: 2, conns: 1},
+		{name: "closes after the bare 407", parts: func(_ string, credentials bool) bool { return !credentials }, tries: 2, conns: 2},
+		{name: "always closes between the legs", parts: func(_ string, credentials bool) bool { return credentials }, tries: 2, conns: 2, err: parted},
+		{name: "leaves without an answer to NEGOTIATE, once", silent: func(try int32) bool { return try == 1 }, tries: 3, conns: 2},
+		{name: "leaves without an answer to AUTHENTICATE", silent: func(try int32) bool { return try == 2 }, tries: 2, conns: 1, err: parted},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			g := ntlmGate(t, true)
+			g := ntlmGate(t, !tc.old)
 			p := g.serve(t, false)
 			p.parts, p.silent = tc.parts, tc.silent
 			conn, err := p.hop(t, g, true).DialContext(t.Context(), "tcp", target)
@@ -335,8 +359,11 @@ func TestEdgeCase19_NTLM(t *testing.T) {
 			if tc.err != "" {
 				want = "forward proxy http://proxy.test:3128: authenticate: " + tc.err
 			}
-			if text(err) != want || p.tries.Load() != tc.tries || p.wrong.Load() != tc.wrong {
-				t.Errorf("error %v\nwant %s\nafter %d tries (%d wrong), want %d (%d)", err, want, p.tries.Load(), p.wrong.Load(), tc.tries, tc.wrong)
+			if text(err) != want || p.wrong.Load() != 0 {
+				t.Errorf("error %v (%d wrong), want %s", err, p.wrong.Load(), want)
+			}
+			if p.tries.Load() != tc.tries || p.conns.Load() != tc.conns {
+				t.Errorf("%d tries on %d connections, want %d on %d", p.tries.Load(), p.conns.Load(), tc.tries, tc.conns)
 			}
 		})
 	}

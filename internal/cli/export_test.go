@@ -43,5 +43,8 @@ func (d *deadWays) Path() string { return d.path }
 // ParseNetrc reads a .netrc file.
 var ParseNetrc = parseNetrc
 
+// ParseLogin reads a --forward-proxy-credentials-file.
+var ParseLogin = parseLogin
+
 // HashWay is what the file has for a way.
 var HashWay = hashWay

@@ -72,7 +72,7 @@ func TestForwardProxyAlone(t *testing.T) {
 	}
 }
 
-func TestForwardProxyHeaderRefused(t *testing.T) {
+func TestEdgeCase23_ForwardProxyHeaderRefused(t *testing.T) {
 	for line, want := range map[string]string{
 		"":                              "not of the form 'Name: value'",
 		"canary":                        "not of the form 'Name: value'",

@@ -42,8 +42,7 @@ func proxyLogin(file string, getenv func(string) string) (*url.Userinfo, error) 
 	return login, nil
 }
 
-// readLogin reads user:password. The password is all behind the first colon,
-// as it is: nothing is percent-encoded here.
+// readLogin reads a file that only its owner can read.
 func readLogin(path string) (*url.Userinfo, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -61,6 +60,12 @@ func readLogin(path string) (*url.Userinfo, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseLogin(data)
+}
+
+// parseLogin understands user:password. The password is all behind the first
+// colon, as it is: nothing is percent-encoded here.
+func parseLogin(data []byte) (*url.Userinfo, error) {
 	line := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
 	user, password, ok := strings.Cut(line, ":")
 	if !ok || user == "" || len(data) > maxLogin || strings.ContainsFunc(line, unicode.IsControl) {

@@ -307,7 +307,7 @@ func TestFetchFailures(t *testing.T) {
 		{"gone", gone, "connection refused"},
 		{"silent", silent, "not done in 50ms"},
 		{"in circles", loop, "more than 5 redirections"},
-		{"5 MB", long, "longer than 1024 KiB"},
+		{"5 MB (edge case 38)", long, "longer than 1024 KiB"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			transport := tt.server.Client().Transport.(*http.Transport)
