@@ -26,7 +26,19 @@ const (
 type tcpFlags struct {
 	listen      []string
 	pomeriumURL string
+	reachFlags
+	carriageFlags
+}
 
+// reachFlags are those of every command that asks an edge for something.
+type reachFlags struct {
+	wayFlags
+	serverFlags
+	askerFlags
+}
+
+// wayFlags say how connections leave this machine.
+type wayFlags struct {
 	forwardProxy       []string
 	preProxy           []string
 	forwardProxyCAPath string
@@ -37,21 +49,30 @@ type tcpFlags struct {
 	forwardProxyCert   string
 	forwardProxyKey    string
 	forwardProxyName   string
+	connectTimeout     time.Duration
+}
 
+// serverFlags say what the server has to show, and what it is shown.
+type serverFlags struct {
 	caPath     string
 	caBase64   string
 	insecure   bool
 	clientCert string
 	clientKey  string
+}
 
+// askerFlags say who is asking.
+type askerFlags struct {
 	serviceAccount     string
 	serviceAccountFile string
 	browserCmd         string
+}
 
+// carriageFlags say how tunnels are carried.
+type carriageFlags struct {
 	protocol       string
 	maxConnections int
 	keepAlive      time.Duration
-	connectTimeout time.Duration
 }
 
 // add defines the flags on a command, under the headings that help prints.
@@ -60,6 +81,19 @@ func (f *tcpFlags) add(cmd *cobra.Command) {
 		s.StringArrayVar(&f.listen, "listen", nil, "local `address`: host:port, :port, unix:/path, or - for standard input and output;\nrepeat it, in order, for several destinations (default "+defaultListen+": a free port)")
 		s.StringVar(&f.pomeriumURL, "pomerium-url", "", "`URL` of the Pomerium server (default: the destination's host)")
 	})
+	f.wayFlags.add(cmd)
+	f.serverFlags.add(cmd)
+	f.carriageFlags.add(cmd)
+	f.askerFlags.add(cmd)
+}
+
+func (f *reachFlags) add(cmd *cobra.Command) {
+	f.wayFlags.add(cmd)
+	f.serverFlags.add(cmd)
+	f.askerFlags.add(cmd)
+}
+
+func (f *wayFlags) add(cmd *cobra.Command) {
 	under(cmd, "The way out", func(s *pflag.FlagSet) {
 		s.StringArrayVar(&f.forwardProxy, "forward-proxy", nil, "`URL` of the proxy that every connection goes through: http, https, socks5 or socks5h,\nwith user:password@ if it asks for them (else $POMERIUM_FORWARD_PROXY_USER and\n$POMERIUM_FORWARD_PROXY_PASSWORD); or direct, for none;\nor the script that chooses: pac+https://host/proxy.pac, pac+http, pac+file, pac+data;\nrepeat it for alternatives: the next is taken where one cannot be reached\n(default: $POMERIUM_FORWARD_PROXY, with spaces between several; else HTTPS_PROXY,\nHTTP_PROXY, ALL_PROXY and NO_PROXY)")
 		s.StringArrayVar(&f.preProxy, "pre-proxy", nil, "`URL` of a proxy through which the forward proxy is reached; repeat it for a chain:\nthe first is the nearest to this machine")
@@ -73,16 +107,27 @@ func (f *tcpFlags) add(cmd *cobra.Command) {
 		s.StringVar(&f.forwardProxySPN, "forward-proxy-spn", "", "service `name` of the proxy for negotiate (default HTTP/ and the proxy's host)")
 		s.DurationVar(&f.connectTimeout, "connect-timeout", defaultConnectTimeout, "longest `time` that each hop may take to answer")
 	})
+}
+
+func (f *serverFlags) add(cmd *cobra.Command) {
 	under(cmd, "The server", func(s *pflag.FlagSet) {
 		s.StringVar(&f.caPath, "alternate-ca-path", "", "PEM `file` of a CA to trust, besides the system's, for the Pomerium server")
 		s.StringVar(&f.caBase64, "ca-cert", "", "the same as `base64` text of a PEM file")
 		s.BoolVar(&f.insecure, "disable-tls-verification", false, "do not verify the Pomerium server's certificate (anyone on the way can read along)")
 		s.StringVar(&f.clientCert, "client-cert", "", "PEM `file` of the certificate to show to the Pomerium server")
 		s.StringVar(&f.clientKey, "client-key", "", "PEM `file` of that certificate's key")
+	})
+}
+
+func (f *carriageFlags) add(cmd *cobra.Command) {
+	under(cmd, "The server", func(s *pflag.FlagSet) {
 		s.StringVar(&f.protocol, "protocol", "auto", "HTTP `version` to insist on: h1, h2, or auto for what the server picks")
 		s.IntVar(&f.maxConnections, "max-connections", defaultMaxConnections, "`number` of tunnels with a connection of their own on HTTP/2; later ones share")
 		s.DurationVar(&f.keepAlive, "keep-alive", defaultKeepAlive, "`time` of silence after which a ping keeps the path open and checks it; 0 for none")
 	})
+}
+
+func (f *askerFlags) add(cmd *cobra.Command) {
 	under(cmd, "Who is asking", func(s *pflag.FlagSet) {
 		s.StringVar(&f.serviceAccount, "service-account", "", "service account `JWT` (default $POMERIUM_SERVICE_ACCOUNT); other users of this\nmachine can see it on the command line: the file is better")
 		s.StringVar(&f.serviceAccountFile, "service-account-file", "", "`file` with a service account JWT (default $POMERIUM_SERVICE_ACCOUNT_FILE)")
@@ -100,8 +145,8 @@ func under(cmd *cobra.Command, title string, define func(*pflag.FlagSet)) {
 	cmd.Flags().AddFlagSet(s)
 }
 
-// checkNumbers refuses values that no run could use.
-func (f *tcpFlags) checkNumbers() error {
+// check refuses values that no run could use.
+func (f *carriageFlags) check() error {
 	switch f.protocol {
 	case "auto", "h1", "h2":
 	case "h3":
@@ -112,9 +157,6 @@ func (f *tcpFlags) checkNumbers() error {
 	if f.maxConnections < 1 {
 		return usagef("--max-connections %d: less than 1", f.maxConnections)
 	}
-	if f.connectTimeout <= 0 {
-		return usagef("--connect-timeout %s: not more than 0", f.connectTimeout)
-	}
 	if f.keepAlive < 0 {
 		return usagef("--keep-alive %s: less than 0", f.keepAlive)
 	}
@@ -123,7 +165,7 @@ func (f *tcpFlags) checkNumbers() error {
 
 // findAccount finds who is asking, if it is not a person: nil without a
 // service account. A flag wins over the environment.
-func (f *tcpFlags) findAccount(cmd *cobra.Command, getenv func(string) string) (*login.ServiceAccount, error) {
+func (f *askerFlags) findAccount(cmd *cobra.Command, getenv func(string) string) (*login.ServiceAccount, error) {
 	const text, file = "--service-account", "--service-account-file"
 	const envText, envFile = "POMERIUM_SERVICE_ACCOUNT", "POMERIUM_SERVICE_ACCOUNT_FILE"
 	hasText, hasFile := cmd.Flags().Changed(text[2:]), cmd.Flags().Changed(file[2:])

@@ -2,11 +2,9 @@ package cli
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -15,25 +13,16 @@ import (
 
 	"github.com/pomerium/pomerium-cli/internal/edge"
 	"github.com/pomerium/pomerium-cli/internal/listen"
-	"github.com/pomerium/pomerium-cli/internal/login"
 	"github.com/pomerium/pomerium-cli/proxy"
 )
 
 // plan is a command line of tcp that has been checked: all that can be wrong
-// with it was found before anything opened.
+// with it was found before anything opened. For a command that opens no tunnel
+// it has no routes.
 type plan struct {
-	tcpFlags
-	routes      []route
-	out         wayOut
-	getenv      func(string) string
-	edgeCAs     authorities
-	proxyCAs    authorities
-	clientPair  *tls.Certificate
-	proxyPair   *tls.Certificate
-	account     *login.ServiceAccount // nil: a person signs in
-	proxyUser   *url.Userinfo         // for a proxy without a user in its URL; may be nil
-	proxyHeader http.Header
-	proxyAuth   []string // nil: all schemes
+	reach
+	carriageFlags
+	routes []route
 }
 
 // route is one destination, its edge, and its local end.
@@ -45,24 +34,15 @@ type route struct {
 
 // check makes a plan of the flags and arguments.
 func (f tcpFlags) check(cmd *cobra.Command, args []string, getenv func(string) string) (*plan, error) {
-	if err := f.checkNumbers(); err != nil {
+	if err := f.carriageFlags.check(); err != nil {
 		return nil, err
 	}
-	p := &plan{tcpFlags: f, getenv: getenv}
-	var err error
-	if p.out, err = f.wayOut(cmd, getenv); err != nil {
-		return nil, usagef("%w", err)
+	r, err := f.reachFlags.check(cmd, getenv)
+	if err != nil {
+		return nil, err
 	}
+	p := &plan{reach: *r, carriageFlags: f.carriageFlags}
 	if p.routes, err = f.routes(args); err != nil {
-		return nil, err
-	}
-	if p.account, err = f.findAccount(cmd, getenv); err != nil {
-		return nil, err
-	}
-	if err := p.readCertificates(); err != nil {
-		return nil, err
-	}
-	if err := p.readProxyLogin(cmd.Flags().Changed("forward-proxy-auth")); err != nil {
 		return nil, err
 	}
 	return p, p.checkWays(cmd.Context())
@@ -88,59 +68,13 @@ func (f *tcpFlags) routes(args []string) ([]route, error) {
 	return routes, nil
 }
 
-func (p *plan) readCertificates() error {
-	if err := p.edgeCAs.addFile("--alternate-ca-path", p.caPath); err != nil {
-		return err
-	}
-	if err := p.edgeCAs.addBase64("--ca-cert", p.caBase64); err != nil {
-		return err
-	}
-	if err := p.proxyCAs.addFile("--forward-proxy-ca-path", p.forwardProxyCAPath); err != nil {
-		return err
-	}
-	var err error
-	if p.clientPair, err = clientCertificate("--client", p.clientCert, p.clientKey); err != nil {
-		return err
-	}
-	p.proxyPair, err = clientCertificate("--forward-proxy-client", p.forwardProxyCert, p.forwardProxyKey)
-	return err
-}
-
-// readProxyLogin finds out what the forward proxy may be told.
-func (p *plan) readProxyLogin(insist bool) (err error) {
-	if p.proxyHeader, err = proxyHeader(p.forwardProxyHeader); err != nil {
-		return err
-	}
-	if p.proxyUser, err = proxyLogin(p.forwardProxyLogin, p.getenv); err != nil {
-		return err
-	}
-	if insist {
-		if p.proxyAuth, err = proxy.ParseAuth(p.forwardProxyAuth); err != nil {
-			return usagef("--forward-proxy-auth: %w", err)
-		}
-	}
-	return nil
-}
-
 // checkWays looks at the way to each edge without dialing: a setting that
 // cannot be used is known now, and so is a loop.
 func (p *plan) checkWays(ctx context.Context) error {
-	s, err := p.out.selector(p.getenv, proxy.Config{})
-	if err != nil {
-		return usagef("%w", err)
-	}
-	if plain := p.out.plain(); len(plain.proxies) < len(p.out.proxies) {
-		if len(plain.proxies) == 0 {
-			return nil // a script will say
-		}
-		if s, err = plain.selector(p.getenv, proxy.Config{}); err != nil {
-			return usagef("%w", err)
-		}
-	}
 	for _, r := range p.routes {
-		ways, err := s.Ways(ctx, r.edge)
+		ways, err := p.ways(ctx, r.edge)
 		if err != nil {
-			return usagef("%w", err)
+			return err
 		}
 		for _, way := range ways {
 			if err := p.checkLoop(way, r.edge); err != nil {

@@ -3,6 +3,7 @@ package cli
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -26,7 +27,10 @@ var errNotAlone = errors.New("where there are several, each is a URL with its sc
 
 // wayOut finds out who names the way: the flag wins over our variable, and that
 // over those which other programs read as well.
-func (f *tcpFlags) wayOut(cmd *cobra.Command, getenv func(string) string) (wayOut, error) {
+func (f *wayFlags) wayOut(cmd *cobra.Command, getenv func(string) string) (wayOut, error) {
+	if f.connectTimeout <= 0 {
+		return wayOut{}, fmt.Errorf("--connect-timeout %s: not more than 0", f.connectTimeout)
+	}
 	if cmd.Flags().Changed("forward-proxy") {
 		return wayOut{proxies: f.forwardProxy, source: "--forward-proxy", before: f.preProxy}, nil
 	}
