@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pomerium/pomerium-cli/internal/listen"
+	"github.com/pomerium/pomerium-cli/internal/nettest"
 	"github.com/pomerium/pomerium-cli/internal/relay"
 )
 
@@ -69,16 +70,7 @@ func (s *started) wantReset(t *testing.T) {
 
 // echo is a far end that answers with what it gets, after the end of it.
 func echo(context.Context) (relay.Stream, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	defer ln.Close()
-	c, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		return nil, err
-	}
-	far, err := ln.Accept()
+	c, far, err := nettest.Connect()
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +79,7 @@ func echo(context.Context) (relay.Stream, error) {
 		b, _ := io.ReadAll(far)
 		far.Write(b)
 	}()
-	return c.(*net.TCPConn), nil
+	return c, nil
 }
 
 func TestServeRelays(t *testing.T) {
@@ -132,7 +124,7 @@ func TestServeOutlivesAFailedTunnel(t *testing.T) {
 // TestServeForgivesTheLocalProgram: one that goes away early is no failed tunnel.
 func TestServeForgivesTheLocalProgram(t *testing.T) {
 	for name, leave := range map[string]func(*net.TCPConn){
-		"with a reset":                  func(c *net.TCPConn) { c.SetLinger(0); c.Close() },
+		"with a reset":                  nettest.Reset,
 		"without reading all":           func(c *net.TCPConn) { c.Close() },
 		"after the end of its own side": func(c *net.TCPConn) { c.CloseWrite(); c.Close() },
 	} {
@@ -160,16 +152,7 @@ func TestServeForgivesTheLocalProgram(t *testing.T) {
 
 // endless is a far end that sends until nobody takes it any more.
 func endless(ended chan<- struct{}) (relay.Stream, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	defer ln.Close()
-	c, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		return nil, err
-	}
-	far, err := ln.Accept()
+	c, far, err := nettest.Connect()
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +165,7 @@ func endless(ended chan<- struct{}) (relay.Stream, error) {
 			}
 		}
 	}()
-	return c.(*net.TCPConn), nil
+	return c, nil
 }
 
 func TestServeStop(t *testing.T) {

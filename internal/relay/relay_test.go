@@ -9,36 +9,14 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/pomerium/pomerium-cli/internal/nettest"
 	"github.com/pomerium/pomerium-cli/internal/relay"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-const patience = 20 * time.Second
-
-// pair returns the two ends of a loopback connection.
-func pair(t *testing.T) (near, far *net.TCPConn) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	a, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { a.Close(); b.Close() })
-	return a.(*net.TCPConn), b.(*net.TCPConn)
-}
 
 // A tunnel of each kind that the relay knows stands on a socket whose other end
 // the test holds.
@@ -89,8 +67,8 @@ type scene struct {
 
 func play(t *testing.T, tunnel func(*net.TCPConn) relay.Stream) *scene {
 	t.Helper()
-	program, local := pair(t)
-	remote, destination := pair(t)
+	program, local := nettest.Pair(t)
+	remote, destination := nettest.Pair(t)
 	return join(t, program, destination, local, tunnel(remote))
 }
 
@@ -99,41 +77,17 @@ func join(t *testing.T, program, destination *net.TCPConn, local, remote relay.S
 	t.Cleanup(func() { cancel(nil) })
 	ch := make(chan relay.Result, 1)
 	go func() { ch <- relay.Join(ctx, local, remote) }()
-	for _, c := range []*net.TCPConn{program, destination} {
-		c.SetDeadline(time.Now().Add(patience))
-	}
 	return &scene{program, destination, cancel, ch}
 }
 
 func (s *scene) end(t *testing.T) relay.Result {
 	t.Helper()
-	select {
-	case r := <-s.result:
-		return r
-	case <-time.After(patience):
-		t.Fatal("Join does not return")
-		panic("unreachable")
-	}
+	return nettest.Receive(t, s.result, "the end of Join")
 }
 
 func each(t *testing.T, test func(t *testing.T, s *scene, kind string)) {
 	for kind, tunnel := range tunnels {
 		t.Run(kind, func(t *testing.T) { test(t, play(t, tunnel), kind) })
-	}
-}
-
-func say(t *testing.T, w io.Writer, text string) {
-	t.Helper()
-	if _, err := io.WriteString(w, text); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func hear(t *testing.T, r io.Reader, want string) {
-	t.Helper()
-	got := make([]byte, len(want))
-	if n, err := io.ReadFull(r, got); err != nil || string(got) != want {
-		t.Fatalf("got %q and %v, want %q", got[:n], err, want)
 	}
 }
 
@@ -143,11 +97,6 @@ func rest(t *testing.T, r io.Reader, want string) {
 	if got, err := io.ReadAll(r); err != nil || string(got) != want {
 		t.Fatalf("got %q and %v, want %q and an end", got, err, want)
 	}
-}
-
-func reset(c *net.TCPConn) {
-	c.SetLinger(0)
-	c.Close()
 }
 
 func TestBothWays(t *testing.T) {
@@ -183,19 +132,19 @@ func TestEdgeCase41_ProgramHalfCloses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, s *scene, kind string) {
 				if pause {
-					say(t, s.program, "a")
-					hear(t, s.destination, "a")
-					say(t, s.destination, "b")
-					hear(t, s.program, "b")
+					nettest.Say(t, s.program, "a")
+					nettest.Hear(t, s.destination, "a")
+					nettest.Say(t, s.destination, "b")
+					nettest.Hear(t, s.program, "b")
 				}
-				say(t, s.program, "request")
+				nettest.Say(t, s.program, "request")
 				s.program.CloseWrite()
 				if kind == "like h1" {
-					hear(t, s.destination, "request")
+					nettest.Hear(t, s.destination, "request")
 				} else {
 					rest(t, s.destination, "request")
 				}
-				say(t, s.destination, "reply")
+				nettest.Say(t, s.destination, "reply")
 				s.destination.CloseWrite()
 				rest(t, s.program, "reply")
 				if r := s.end(t); r.Err != nil {
@@ -215,11 +164,11 @@ func TestEdgeCase41_DestinationHalfCloses(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			s := play(t, tunnel)
-			say(t, s.destination, "bye")
+			nettest.Say(t, s.destination, "bye")
 			s.destination.CloseWrite()
 			rest(t, s.program, "bye")
-			say(t, s.program, "more")
-			hear(t, s.destination, "more")
+			nettest.Say(t, s.program, "more")
+			nettest.Hear(t, s.destination, "more")
 			s.program.CloseWrite()
 			rest(t, s.destination, "")
 			if r := s.end(t); r.Err != nil || r.Up != 4 || r.Down != 3 {
@@ -240,7 +189,7 @@ func TestEdgeCase57_TunnelEndsProgramWrites(t *testing.T) {
 		s.destination.CloseWrite()
 		io.Copy(io.Discard, s.destination) // unread bytes would make its close a reset
 	}()
-	say(t, s.program, "one")
+	nettest.Say(t, s.program, "one")
 	first := make([]byte, 1000)
 	if _, err := io.ReadFull(s.program, first); err != nil {
 		t.Fatal(err)
@@ -256,9 +205,9 @@ func TestEdgeCase57_TunnelEndsProgramWrites(t *testing.T) {
 // The program resets its connection: the tunnel is closed at once.
 func TestEdgeCase57_ProgramResets(t *testing.T) {
 	each(t, func(t *testing.T, s *scene, _ string) {
-		say(t, s.program, "a")
-		hear(t, s.destination, "a")
-		reset(s.program)
+		nettest.Say(t, s.program, "a")
+		nettest.Hear(t, s.destination, "a")
+		nettest.Reset(s.program)
 		if _, err := io.ReadAll(s.destination); err != nil && !errors.Is(err, syscall.ECONNRESET) {
 			t.Error(err)
 		}
@@ -272,11 +221,11 @@ func TestEdgeCase57_ProgramResets(t *testing.T) {
 // end.
 func TestEdgeCase57_TunnelCut(t *testing.T) {
 	each(t, func(t *testing.T, s *scene, _ string) {
-		say(t, s.program, "a")
-		hear(t, s.destination, "a")
-		say(t, s.destination, "last words")
-		hear(t, s.program, "last ") // so the rest is on its way, in front of the reset
-		reset(s.destination)
+		nettest.Say(t, s.program, "a")
+		nettest.Hear(t, s.destination, "a")
+		nettest.Say(t, s.destination, "last words")
+		nettest.Hear(t, s.program, "last ") // so the rest is on its way, in front of the reset
+		nettest.Reset(s.destination)
 		got, err := io.ReadAll(s.program)
 		if string(got) != "words" || !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("got %q and %v", got, err)
@@ -290,7 +239,7 @@ func TestEdgeCase57_TunnelCut(t *testing.T) {
 // The program that idles learns of the cut as well.
 func TestEdgeCase57_TunnelCutWhileIdle(t *testing.T) {
 	each(t, func(t *testing.T, s *scene, _ string) {
-		reset(s.destination)
+		nettest.Reset(s.destination)
 		if _, err := s.program.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("got %v", err)
 		}
@@ -307,14 +256,14 @@ func TestCancel(t *testing.T) {
 	for name, prepare := range map[string]func(t *testing.T, s *scene){
 		"idle": func(*testing.T, *scene) {},
 		"the program has ended its side": func(t *testing.T, s *scene) {
-			say(t, s.program, "a")
+			nettest.Say(t, s.program, "a")
 			s.program.CloseWrite()
-			hear(t, s.destination, "a")
+			nettest.Hear(t, s.destination, "a")
 		},
 		"the destination has ended its side": func(t *testing.T, s *scene) {
-			say(t, s.destination, "a")
+			nettest.Say(t, s.destination, "a")
 			s.destination.CloseWrite()
-			hear(t, s.program, "a")
+			nettest.Hear(t, s.program, "a")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -402,12 +351,12 @@ func TestStdio(t *testing.T) {
 	for kind, tunnel := range tunnels {
 		t.Run(kind, func(t *testing.T) {
 			local, in, out := newStdio()
-			remote, destination := pair(t)
+			remote, destination := nettest.Pair(t)
 			s := join(t, destination, destination, local, tunnel(remote))
-			say(t, in, "request")
+			nettest.Say(t, in, "request")
 			in.Close()
-			hear(t, destination, "request")
-			say(t, destination, "reply")
+			nettest.Hear(t, destination, "request")
+			nettest.Say(t, destination, "reply")
 			destination.Close()
 			rest(t, out, "reply")
 			if r := s.end(t); r.Err != nil || r.Up != 7 || r.Down != 5 {
@@ -426,11 +375,11 @@ func TestStdioCut(t *testing.T) {
 	for kind, tunnel := range tunnels {
 		t.Run(kind, func(t *testing.T) {
 			local, _, out := newStdio()
-			remote, destination := pair(t)
+			remote, destination := nettest.Pair(t)
 			s := join(t, destination, destination, local, tunnel(remote))
-			say(t, destination, "abc")
-			hear(t, out, "abc")
-			reset(destination)
+			nettest.Say(t, destination, "abc")
+			nettest.Hear(t, out, "abc")
+			nettest.Reset(destination)
 			if r := s.end(t); !errors.Is(r.Err, syscall.ECONNRESET) {
 				t.Errorf("%+v", r)
 			}
@@ -444,10 +393,10 @@ func TestStdioCut(t *testing.T) {
 // The reader of standard output goes away.
 func TestStdoutCloses(t *testing.T) {
 	local, _, out := newStdio()
-	remote, destination := pair(t)
+	remote, destination := nettest.Pair(t)
 	s := join(t, destination, destination, local, h2Tunnel{remote})
 	out.CloseWithError(syscall.EPIPE)
-	say(t, destination, "abc")
+	nettest.Say(t, destination, "abc")
 	if r := s.end(t); !errors.Is(r.Err, syscall.EPIPE) {
 		t.Errorf("%+v", r)
 	}

@@ -20,50 +20,11 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/pomerium/pomerium-cli/internal/nettest"
 	"github.com/pomerium/pomerium-cli/internal/sock"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-const patience = 20 * time.Second
-
-// pair returns the two ends of a loopback connection.
-func pair(t *testing.T) (near, far *net.TCPConn) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	a, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { a.Close(); b.Close() })
-	for _, c := range []net.Conn{a, b} {
-		c.SetDeadline(time.Now().Add(patience))
-	}
-	return a.(*net.TCPConn), b.(*net.TCPConn)
-}
-
-func hear(t *testing.T, r io.Reader, want string) {
-	t.Helper()
-	got := make([]byte, len(want))
-	if n, err := io.ReadFull(r, got); err != nil || string(got) != want {
-		t.Fatalf("got %q and %v, want %q", got[:n], err, want)
-	}
-}
-
-func write(t *testing.T, w io.Writer, p string) {
-	t.Helper()
-	if n, err := io.WriteString(w, p); n != len(p) || err != nil {
-		t.Fatalf("wrote %d of %d: %v", n, len(p), err)
-	}
-}
 
 // opaque hides that a connection is a socket.
 type opaque struct{ net.Conn }
@@ -77,7 +38,7 @@ var sources = map[string]func(c *net.TCPConn) io.Reader{
 func eachSource(t *testing.T, test func(t *testing.T, s *sock.Source, near, far *net.TCPConn)) {
 	for name, source := range sources {
 		t.Run(name, func(t *testing.T) {
-			near, far := pair(t)
+			near, far := nettest.Pair(t)
 			s := sock.NewSource(source(near))
 			defer s.Release()
 			test(t, s, near, far)
@@ -88,7 +49,7 @@ func eachSource(t *testing.T, test func(t *testing.T, s *sock.Source, near, far 
 func TestSourceHeadroom(t *testing.T) {
 	eachSource(t, func(t *testing.T, s *sock.Source, _, far *net.TCPConn) {
 		for _, headroom := range []int{0, 9, 100} {
-			write(t, far, "hello")
+			nettest.Say(t, far, "hello")
 			b, err := s.Next(headroom)
 			if err != nil || string(b[headroom:]) != "hello" {
 				t.Errorf("headroom %d: %q, %v", headroom, b, err)
@@ -128,7 +89,7 @@ func TestSourceTiers(t *testing.T) {
 			t.Errorf("%d bytes at once leave %d for a record of their own", largest-9, rest)
 		}
 		for range 2 {
-			write(t, far, "x")
+			nettest.Say(t, far, "x")
 			b, err := s.Next(0)
 			if err != nil || string(b) != "x" {
 				t.Fatalf("%q, %v", b, err)
@@ -139,8 +100,7 @@ func TestSourceTiers(t *testing.T) {
 
 func TestSourceErrors(t *testing.T) {
 	eachSource(t, func(t *testing.T, s *sock.Source, near, far *net.TCPConn) {
-		far.SetLinger(0)
-		far.Close()
+		nettest.Reset(far)
 		if _, err := s.Next(0); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("after a reset: %v", err)
 		}
@@ -176,7 +136,7 @@ func TestSourceCloseWhileWaiting(t *testing.T) {
 }
 
 func TestSink(t *testing.T) {
-	near, far := pair(t)
+	near, far := nettest.Pair(t)
 	s := sock.NewSink(near)
 	hello := [][]byte{[]byte("hel"), []byte("lo"), []byte("!")}
 	n := s.Try(hello)
@@ -184,18 +144,18 @@ func TestSink(t *testing.T) {
 		t.Errorf("took %d bytes", n)
 	}
 	if n == 0 {
-		write(t, near, "hello!")
+		nettest.Say(t, near, "hello!")
 	}
-	hear(t, far, "hello!")
+	nettest.Hear(t, far, "hello!")
 	if n, err := s.Write([][]byte{[]byte("wor"), []byte("ld")}); n != 5 || err != nil {
 		t.Errorf("%d, %v", n, err)
 	}
-	hear(t, far, "world")
+	nettest.Hear(t, far, "world")
 }
 
 // Try takes what fits and nothing twice; Write brings the rest.
 func TestSinkPartial(t *testing.T) {
-	near, far := pair(t)
+	near, far := nettest.Pair(t)
 	s := sock.NewSink(near)
 	var all []byte
 	var pieces [][]byte
@@ -225,10 +185,9 @@ func TestSinkPartial(t *testing.T) {
 }
 
 func TestSinkErrors(t *testing.T) {
-	near, far := pair(t)
+	near, far := nettest.Pair(t)
 	s := sock.NewSink(near)
-	far.SetLinger(0)
-	far.Close()
+	nettest.Reset(far)
 	if _, err := near.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Fatal(err)
 	}
@@ -252,38 +211,38 @@ func TestSinkErrors(t *testing.T) {
 // comes first.
 func nothing(t *testing.T, near *net.TCPConn, far io.Reader) {
 	t.Helper()
-	write(t, near, "|")
-	hear(t, far, "|")
+	nettest.Say(t, near, "|")
+	nettest.Hear(t, far, "|")
 }
 
 func TestConnHoldsBack(t *testing.T) {
-	near, far := pair(t)
+	near, far := nettest.Pair(t)
 	c := sock.NewConn(near)
-	write(t, c, "a")
-	write(t, c, "b")
+	nettest.Say(t, c, "a")
+	nettest.Say(t, c, "b")
 	nothing(t, near, far)
 	if err := c.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	hear(t, far, "ab")
+	nettest.Hear(t, far, "ab")
 
-	write(t, c, "c")
+	nettest.Say(t, c, "c")
 	nothing(t, near, far)
-	write(t, far, "x")
-	hear(t, c, "x") // a read that waits sends first
-	hear(t, far, "c")
+	nettest.Say(t, far, "x")
+	nettest.Hear(t, c, "x") // a read that waits sends first
+	nettest.Hear(t, far, "c")
 
-	write(t, c, "d")
-	c.SetWriteDeadline(time.Now().Add(patience))
-	hear(t, far, "d")
-	write(t, c, "e")
-	c.SetDeadline(time.Now().Add(patience))
-	hear(t, far, "e")
-	write(t, c, "f")
+	nettest.Say(t, c, "d")
+	c.SetWriteDeadline(time.Now().Add(nettest.Patience))
+	nettest.Hear(t, far, "d")
+	nettest.Say(t, c, "e")
+	c.SetDeadline(time.Now().Add(nettest.Patience))
+	nettest.Hear(t, far, "e")
+	nettest.Say(t, c, "f")
 	if err := c.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	hear(t, far, "f")
+	nettest.Hear(t, far, "f")
 	if _, err := far.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("got %v", err)
 	}
@@ -294,7 +253,7 @@ func TestConnHoldsBack(t *testing.T) {
 
 // Bytes of every size come out as they went in.
 func TestConnSizes(t *testing.T) {
-	near, far := pair(t)
+	near, far := nettest.Pair(t)
 	c := sock.NewConn(near)
 	var want bytes.Buffer
 	got := make(chan []byte, 1)
@@ -305,7 +264,7 @@ func TestConnSizes(t *testing.T) {
 	for i, n := range []int{1, 0, sock.SmallBuffer - 1, 1, sock.SmallBuffer, sock.SmallBuffer + 1, 5, sock.LargeBuffer, 3*sock.LargeBuffer + 7, 9, sock.LargeBuffer - 3} {
 		p := bytes.Repeat([]byte{byte('a' + i)}, n)
 		want.Write(p)
-		write(t, c, string(p))
+		nettest.Say(t, c, string(p))
 		if i%4 == 3 {
 			c.Flush()
 		}
@@ -325,7 +284,7 @@ func TestConnSizes(t *testing.T) {
 // A poller is not held up by a writer that waits for the socket, nor by what is
 // held back.
 func TestConnPollsBesideStuckWriter(t *testing.T) {
-	near, far := pair(t)
+	near, far := nettest.Pair(t)
 	c := sock.NewConn(near)
 	c.Poll()
 	stuck := make(chan error, 1)
@@ -344,11 +303,11 @@ func TestConnPollsBesideStuckWriter(t *testing.T) {
 	}()
 	<-started
 	for range 3 {
-		write(t, far, "x")
+		nettest.Say(t, far, "x")
 		if err := c.Wait(); err != nil {
 			t.Fatal(err)
 		}
-		hear(t, c, "x")
+		nettest.Hear(t, c, "x")
 		if _, err := c.Read(make([]byte, 1)); err != sock.ErrWouldBlock {
 			t.Fatalf("got %v", err)
 		}
@@ -370,15 +329,15 @@ func TestConnPolls(t *testing.T) {
 		"other":  func(c *net.TCPConn) net.Conn { return opaque{c} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			near, far := pair(t)
+			near, far := nettest.Pair(t)
 			c := sock.NewConn(over(near))
-			write(t, far, "hand")
-			hear(t, c, "hand") // blocking, as in a handshake
+			nettest.Say(t, far, "hand")
+			nettest.Hear(t, c, "hand") // blocking, as in a handshake
 			c.Poll()
 			if _, err := c.Read(make([]byte, 1)); err != sock.ErrWouldBlock {
 				t.Errorf("got %v", err)
 			}
-			write(t, far, "hello world")
+			nettest.Say(t, far, "hello world")
 			far.CloseWrite()
 			var got []byte
 			for {
@@ -433,8 +392,8 @@ func TestConnUnderTLS(t *testing.T) {
 	for name, version := range map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13} {
 		t.Run(name, func(t *testing.T) {
 			cert, pool := certificate(t)
-			near, far := pair(t)
-			middle, end := pair(t) // far <-> middle by hand, so that records can be cut
+			near, far := nettest.Pair(t)
+			middle, end := nettest.Pair(t) // far <-> middle by hand, so that records can be cut
 			server := tls.Server(end, &tls.Config{Certificates: []tls.Certificate{cert}, MaxVersion: version})
 			upDone := make(chan struct{})
 			go func() { // joined below
@@ -518,7 +477,7 @@ func TestConnUnderTLS(t *testing.T) {
 
 // The peer of a reset reads every byte, then the reset.
 func TestEdgeCase57_ResetAfterAllBytes(t *testing.T) {
-	near, far := pair(t)
+	near, far := nettest.Pair(t)
 	const size = 1 << 20
 	got := make(chan []byte, 1)
 	errs := make(chan error, 1)
@@ -530,7 +489,7 @@ func TestEdgeCase57_ResetAfterAllBytes(t *testing.T) {
 		errs <- err
 	}()
 	<-started
-	write(t, near, strings.Repeat("x", size))
+	nettest.Say(t, near, strings.Repeat("x", size))
 	if err := sock.Reset(sock.NewConn(near)); err != nil { // through a wrapper, too
 		t.Error(err)
 	}
@@ -553,9 +512,9 @@ func TestResetOfOthers(t *testing.T) {
 }
 
 func TestSettle(t *testing.T) {
-	near, far := pair(t)
-	sock.Settle(near, patience, nil) // nothing to wait for
-	near.SetWriteDeadline(time.Now().Add(patience))
+	near, far := nettest.Pair(t)
+	sock.Settle(near, nettest.Patience, nil) // nothing to wait for
+	near.SetWriteDeadline(time.Now().Add(nettest.Patience))
 	done := make(chan struct{})
 	over := make(chan struct{})
 	filled := make(chan struct{})
@@ -571,14 +530,14 @@ func TestSettle(t *testing.T) {
 	close(done) // a full queue, and nobody reads: only this ends it
 	<-over
 	go io.Copy(io.Discard, far) // ends with the pair
-	sock.Settle(near, patience, nil)
+	sock.Settle(near, nettest.Patience, nil)
 	a, _ := net.Pipe()
 	defer a.Close()
 	sock.Settle(a, time.Hour, nil)
 }
 
 func TestQuickAck(t *testing.T) {
-	near, _ := pair(t)
+	near, _ := nettest.Pair(t)
 	sock.QuickAck(sock.NewConn(near))
 	sock.QuickAck(opaque{near})
 	a, _ := net.Pipe()
