@@ -1,15 +1,30 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
 )
 
 // TestMain lets the scripts run this test binary as pomerium-cli.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"pomerium-cli": main})
+	testscript.Main(leakChecked{m}, map[string]func(){"pomerium-cli": main})
+}
+
+// leakChecked looks for goroutines after the scripts: those of the lab, and of
+// the programs that were started, have to be gone.
+type leakChecked struct{ *testing.M }
+
+func (m leakChecked) Run() int {
+	code := m.M.Run()
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, "goleak:", err)
+		return 1
+	}
+	return code
 }
 
 // TestScripts runs the program as a user does. UPDATE=1 rewrites the texts that
