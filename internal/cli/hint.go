@@ -39,6 +39,7 @@ var hints = []func(error) string{
 	hintEdgeTLS,
 	hintEdgeAnswer,
 	hintSignIn,
+	hintIdle,
 	hintDirect,
 }
 
@@ -257,11 +258,16 @@ func hintProxyDial(err error) string {
 	return hint + "; a second --forward-proxy is an alternative, --forward-proxy direct goes without a proxy"
 }
 
+// hintAccount is about a service account, for which nobody can sign in.
 func hintAccount(err error) string {
-	if errors.Is(err, login.ErrRefused) {
+	e, ok := as[*login.Error](err)
+	switch {
+	case !ok || !e.Account:
+		return ""
+	case errors.Is(err, login.ErrRefused):
 		return "have a new service account token made, and give it with --service-account-file or POMERIUM_SERVICE_ACCOUNT"
 	}
-	return ""
+	return "--service-account-file (POMERIUM_SERVICE_ACCOUNT_FILE) names a file that holds the token and nothing else; --service-account (POMERIUM_SERVICE_ACCOUNT) is the token itself"
 }
 
 // hintEdgeTLS is about the edge's certificate, which an intercepting proxy may
@@ -327,6 +333,15 @@ func mention(requestID string) string {
 func hintSignIn(err error) string {
 	if is[*login.Error](err) || wantsSignIn(err) {
 		return "try again and sign in with the printed URL, choose the browser with --browser-cmd, or give a token with --service-account-file"
+	}
+	return ""
+}
+
+// hintIdle is about a silent tunnel that was cut, which happens over HTTP/1.1
+// alone: there nothing in band can tell that the tunnel is in use.
+func hintIdle(err error) string {
+	if is[*tunnel.IdleError](err) {
+		return "over HTTP/1.1 nothing keeps a silent tunnel open: let the program send something now and then, or ask for a longer idle limit; where the server speaks HTTP/2 (no --protocol h1), --keep-alive does it"
 	}
 	return ""
 }

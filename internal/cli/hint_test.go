@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pomerium/pomerium-cli/internal/cli"
 	"github.com/pomerium/pomerium-cli/internal/edge"
@@ -94,7 +95,9 @@ var troubles = []struct {
 	{&proxy.TriedError{Tried: []error{proxyErr(proxy.OpDial, nil), proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Status = 403 })}}, "to allow CONNECT", 3},
 	{&proxy.TriedError{Tried: []error{proxyErr(proxy.OpDial, nil), &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}}, "check --forward-proxy", 3},
 
-	{&login.Error{Op: "service account", Err: login.ErrRefused}, "--service-account-file", 4},
+	{&login.Error{Op: "service account", Err: login.ErrRefused, Account: true}, "have a new service account token made", 4},
+	{&login.Error{Op: "service account", Err: os.ErrNotExist, Account: true}, "--service-account-file (", 4},
+	{cli.UsageError("", &login.Error{Op: "service account", Err: os.ErrNotExist, Account: true}), "--service-account-file (", 2},
 	{&login.Error{Op: "signing in", Err: context.Canceled}, "--browser-cmd", 4},
 	{answer(401, edge.AuthorPomerium, "Unauthenticated"), "--browser-cmd", 4},
 	{&login.Error{Op: "signing in", Err: proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Status = 403 })}, "to allow CONNECT", 3},
@@ -124,6 +127,8 @@ var troubles = []struct {
 	{&net.DNSError{Name: "pomerium.example.com", IsNotFound: true}, "--forward-proxy http://", 1},
 	{&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, "port in --pomerium-url", 1},
 	{&net.OpError{Op: "dial", Err: syscall.ENETUNREACH}, "--forward-proxy http://", 1},
+	{&tunnel.IdleError{Quiet: time.Minute, Err: tunnel.ErrCut}, "--keep-alive does it", 1},
+	{&tunnel.IdleError{Quiet: time.Minute, Err: &net.OpError{Op: "read", Err: syscall.ECONNRESET}}, "--keep-alive does it", 1},
 	{tunnel.ErrDeadPath, "--keep-alive", 1},
 	{os.ErrInvalid, "", 1},
 }

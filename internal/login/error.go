@@ -17,6 +17,8 @@ var ErrFreshRefused = errors.New("the edge refuses the token of the sign-in just
 type Error struct {
 	Op  string // "signing in to pomerium.example.com", "service account in /path"
 	Err error
+	// Account says that it is about a service account, which no sign-in replaces.
+	Account bool
 }
 
 // Error returns the operation and its cause.

@@ -55,7 +55,7 @@ func (a *ServiceAccount) load() (string, error) {
 	if token == "" && a.File != "" {
 		b, err := os.ReadFile(a.File)
 		if err != nil {
-			return "", &Error{Op: "service account", Err: err} // err names the file
+			return "", &Error{Op: "service account", Err: err, Account: true} // err names the file
 		}
 		token = string(b)
 	}
@@ -75,7 +75,7 @@ func (a *ServiceAccount) error(err error) error {
 	if a.Token == "" && a.File != "" {
 		op += " in " + a.File
 	}
-	return &Error{Op: op, Err: err}
+	return &Error{Op: op, Err: err, Account: true}
 }
 
 // refusal says more where the token itself tells why it was refused. The
