@@ -18,6 +18,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/pomerium/pomerium-cli/internal/nettest"
 	"github.com/pomerium/pomerium-cli/tunnel"
 )
 
@@ -27,9 +28,11 @@ type memory struct {
 	mu     sync.Mutex
 	dials  int
 	open   int
-	silent map[net.Conn]bool // says nothing more, as behind a dead path
-	mute   bool              // never answers a CONNECT
-	h1     chan string       // what HTTP/1.1 tunnels say
+	silent map[net.Conn]bool        // says nothing more, as behind a dead path
+	mute   bool                     // never answers a CONNECT
+	resets map[string]http2.ErrCode // CONNECTs that are reset, by destination
+	wait   chan struct{}            // gets a value when late:1 is asked for, and is closed to have it answered
+	h1     chan string              // what HTTP/1.1 tunnels say
 }
 
 func (e *memory) dial(context.Context, string, string) (net.Conn, error) {
@@ -130,7 +133,14 @@ func (e *memory) serveH2(c net.Conn) {
 		case *http2.PingFrame:
 			f.WritePing(true, frame.Data)
 		case *http2.MetaHeadersFrame:
-			if !e.mute {
+			destination := frame.PseudoValue("authority")
+			if destination == "late:1" {
+				e.wait <- struct{}{}
+				<-e.wait
+			}
+			if code, bad := e.resets[destination]; bad {
+				f.WriteRSTStream(frame.StreamID, code)
+			} else if !e.mute {
 				f.WriteHeaders(http2.HeadersFrameParam{StreamID: frame.StreamID, BlockFragment: []byte{0x88}, EndHeaders: true})
 			}
 		case *http2.DataFrame:
@@ -159,7 +169,8 @@ func (e *memory) serveH1(c net.Conn) {
 	}
 }
 
-// inMemory runs test with a client of an edge in memory.
+// inMemory runs test with a client of an edge in memory: to sleep there is to
+// let the bubble's time pass, which is what such a test is about.
 func inMemory(t *testing.T, test func(t *testing.T, e *memory, c *tunnel.Client)) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &memory{silent: map[net.Conn]bool{}}
@@ -281,12 +292,12 @@ func TestHTTP11Silence(t *testing.T) {
 		}
 		time.Sleep(time.Hour) // a tunnel may be silent as long as it likes
 		e.h1 <- "a"
-		hear(t, s, "a")
+		nettest.Hear(t, s, "a")
 		s.CloseWrite()
 		for range 3 {
 			time.Sleep(4 * time.Minute)
 			e.h1 <- "b"
-			hear(t, s, "b")
+			nettest.Hear(t, s, "b")
 		}
 		start := time.Now()
 		if _, err := s.Read(make([]byte, 1)); !errors.Is(err, tunnel.ErrSilent) {

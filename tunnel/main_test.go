@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"io"
 	"net"
 	"sync"
 	"testing"
@@ -13,13 +12,11 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/pomerium/pomerium-cli/internal/lab"
+	"github.com/pomerium/pomerium-cli/internal/nettest"
 	"github.com/pomerium/pomerium-cli/tunnel"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// patience bounds what a test waits for; nothing is expected to take long.
-const patience = 30 * time.Second
 
 // mode is a way in which a tunnel travels.
 type mode struct {
@@ -134,29 +131,12 @@ type errorString string
 
 func (e errorString) Error() string { return string(e) }
 
-// say writes to a stream.
-func say(t *testing.T, w io.Writer, text string) {
-	t.Helper()
-	if _, err := io.WriteString(w, text); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// hear reads exactly want from a stream.
-func hear(t *testing.T, r io.Reader, want string) {
-	t.Helper()
-	got := make([]byte, len(want))
-	if n, err := io.ReadFull(r, got); err != nil || string(got) != want {
-		t.Fatalf("got %q and %v, want %q", got[:n], err, want)
-	}
-}
-
 // until waits for a condition that nothing announces.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(patience)
+	limit := time.After(nettest.Patience)
 	for !ok() {
 		select {
 		case <-tick.C:

@@ -55,6 +55,7 @@ type pool struct {
 	mu      sync.Mutex
 	h1      bool                            // the edge speaks HTTP/1.1
 	only11  bool                            // it offers h2 and does not carry CONNECT on it
+	carries bool                            // a tunnel was opened on h2: it does carry CONNECT there
 	links   []*link                         // HTTP/1.1: warm spares
 	used    map[*link]struct{}              // HTTP/1.1: links that are asked on, or tunnels
 	solo    map[*h2connect.Conn]bool        // true: in use
@@ -149,6 +150,7 @@ func (p *pool) ask(ctx context.Context, to slot, destination string, h http.Head
 	if s == nil {
 		return nil, resp, err
 	}
+	p.carried()
 	return &h2Stream{s, func() { p.keepAlone(destination) }}, resp, nil
 }
 
@@ -174,8 +176,7 @@ func (p *pool) again(to slot, err error) bool {
 	switch {
 	case to.link != nil:
 		return to.stale
-	case p.c.Protocol != "h2" && h2connect.Wants11(err):
-		p.fallBack()
+	case p.c.Protocol != "h2" && p.fallBack(err):
 		return true
 	}
 	if h2connect.Unprocessed(err) {
@@ -187,12 +188,28 @@ func (p *pool) again(to slot, err error) bool {
 	return to.stale && h2connect.Lost(err)
 }
 
-// fallBack turns to HTTP/1.1 for good: the edge, or what intercepts TLS on the
-// way, agrees on h2 and does not carry CONNECT on it.
-func (p *pool) fallBack() {
+// fallBack turns to HTTP/1.1 for good if err says that the edge, or what
+// intercepts TLS on the way, agrees on h2 and does not carry CONNECT on it. One
+// that knows of no CONNECT takes it for malformed; from one that has opened a
+// tunnel, the same word is about this request alone.
+func (p *pool) fallBack(err error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if !h2connect.Wants11(err) && (p.carries || !h2connect.Malformed(err)) {
+		return false
+	}
 	p.h1, p.only11 = true, true
+	return true
+}
+
+// carried notes that the edge does carry CONNECT on h2, whatever a request
+// beside this one has met.
+func (p *pool) carried() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.carries = true; p.only11 {
+		p.h1, p.only11 = false, false
+	}
 }
 
 // acquire chooses the connection for a tunnel: a spare of its own, else one to

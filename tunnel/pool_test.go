@@ -3,28 +3,35 @@ package tunnel_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"golang.org/x/net/http2"
+
 	"github.com/pomerium/pomerium-cli/internal/edge"
 	"github.com/pomerium/pomerium-cli/internal/lab"
+	"github.com/pomerium/pomerium-cli/internal/nettest"
 	"github.com/pomerium/pomerium-cli/tunnel"
 )
 
 // works proves that a tunnel carries bytes both ways.
 func works(t *testing.T, s tunnel.Stream) {
 	t.Helper()
-	say(t, s, "ping")
-	hear(t, s, "ping")
+	nettest.Say(t, s, "ping")
+	nettest.Hear(t, s, "ping")
 }
 
 // refused connects and wants a refusal.
@@ -332,6 +339,100 @@ func TestEdgeCase60_SpeaksAnother(t *testing.T) {
 	}
 }
 
+// A reset of a CONNECT by an edge that agreed on h2: which ones say that it
+// carries none there, and which are about one destination.
+func TestEdgeCase60_ResetOfAConnect(t *testing.T) {
+	for _, test := range []struct {
+		code   http2.ErrCode
+		works  bool // another tunnel was opened on h2 before
+		want11 bool // HTTP/1.1 from then on
+	}{
+		{http2.ErrCodeHTTP11Required, false, true},
+		{http2.ErrCodeHTTP11Required, true, true},
+		{http2.ErrCodeProtocol, false, true},
+		{http2.ErrCodeProtocol, true, false},
+		{http2.ErrCodeInternal, false, false},
+		{http2.ErrCodeConnect, true, false},
+	} {
+		t.Run(fmt.Sprintf("%v, opened before: %t", test.code, test.works), func(t *testing.T) {
+			e := &memory{resets: map[string]http2.ErrCode{"odd:1": test.code}}
+			c, onH1 := e.overTLS(t)
+			if test.works {
+				works(t, connect(t, c))
+			}
+			s, err := c.Connect(t.Context(), "odd:1")
+			switch {
+			case test.want11 && err == nil:
+				works(t, s)
+			case test.want11 || err == nil || !strings.Contains(err.Error(), test.code.String()):
+				t.Errorf("got %v", err)
+			}
+			before := onH1()
+			works(t, connect(t, c))
+			if got := onH1() - before; got == 1 != test.want11 {
+				t.Errorf("the next tunnel: %d on HTTP/1.1", got)
+			}
+		})
+	}
+}
+
+// A tunnel that opens on h2 after all takes back what a reset beside it has
+// led to.
+func TestEdgeCase60_OpensAfterAll(t *testing.T) {
+	e := &memory{resets: map[string]http2.ErrCode{"odd:1": http2.ErrCodeProtocol}, wait: make(chan struct{})}
+	c, onH1 := e.overTLS(t)
+	c.MaxConnections = 1
+	opened := make(chan tunnel.Stream, 1)
+	go func() { // joined below
+		s, _ := c.Connect(t.Context(), "late:1")
+		opened <- s
+	}()
+	<-e.wait
+	if s, err := c.Connect(t.Context(), "odd:1"); err != nil || onH1() != 1 {
+		t.Fatalf("%v, %d on HTTP/1.1", err, onH1())
+	} else {
+		works(t, s)
+	}
+	close(e.wait)
+	works(t, nettest.Receive(t, opened, "the late tunnel"))
+	works(t, connect(t, c))
+	if n := onH1(); n != 1 {
+		t.Errorf("%d tunnels on HTTP/1.1", n)
+	}
+}
+
+// overTLS returns a client of e on a real socket with TLS, which offers h2 and
+// http/1.1, and how many tunnels were opened on the latter.
+func (e *memory) overTLS(t *testing.T) (c *tunnel.Client, onH1 func() int) {
+	t.Helper()
+	var n atomic.Int32
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		n.Add(1)
+		c, buf, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
+		io.Copy(c, buf)
+	}))
+	srv.TLS = &tls.Config{NextProtos: []string{"h2", "http/1.1"}}
+	srv.Config.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){
+		"h2": func(_ *http.Server, c *tls.Conn, _ http.Handler) { e.serveH2(c) },
+	}
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	server, err := url.Parse(srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(srv.Certificate())
+	c = &tunnel.Client{Edge: server, TLS: &tls.Config{RootCAs: roots}}
+	t.Cleanup(func() { c.Close() })
+	return c, func() int { return int(n.Load()) }
+}
+
 // answering is a listener that gives each connection to serve.
 func answering(t *testing.T, serve func(net.Conn)) (addr string) {
 	t.Helper()
@@ -348,7 +449,7 @@ func answering(t *testing.T, serve func(net.Conn)) (addr string) {
 			}
 			wg.Go(func() {
 				defer c.Close()
-				c.SetDeadline(time.Now().Add(patience))
+				c.SetDeadline(time.Now().Add(nettest.Patience))
 				serve(c)
 			})
 		}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/pomerium/pomerium-cli/internal/lab"
+	"github.com/pomerium/pomerium-cli/internal/nettest"
 	"github.com/pomerium/pomerium-cli/internal/relay"
 	"github.com/pomerium/pomerium-cli/tunnel"
 )
@@ -26,7 +27,7 @@ func TestEcho(t *testing.T) {
 		for _, text := range []string{"a", "bc", string(bytes.Repeat([]byte("x"), 100_000)), "d"} {
 			done := make(chan error, 1)
 			go func() { _, err := io.WriteString(s, text); done <- err }() // joined below
-			hear(t, s, text)
+			nettest.Hear(t, s, text)
 			if err := <-done; err != nil {
 				t.Fatal(err)
 			}
@@ -42,9 +43,9 @@ func TestEcho(t *testing.T) {
 func TestEdgeCase05_EarlyBytes(t *testing.T) {
 	eachMode(t, func(t *testing.T, _ mode, w *world) {
 		s := w.open(t, "banner.lab:22")
-		hear(t, s, "SSH-2.0-lab\r\n")
-		say(t, s, "hello")
-		hear(t, s, "hello")
+		nettest.Hear(t, s, "SSH-2.0-lab\r\n")
+		nettest.Say(t, s, "hello")
+		nettest.Hear(t, s, "hello")
 		for _, n := range []int{0, 1, 100, 70_000} {
 			var out bytes.Buffer
 			s := w.open(t, fmt.Sprintf("bulk-%d.lab:1", n))
@@ -66,7 +67,7 @@ func TestEdgeCase57_DestinationEnds(t *testing.T) {
 			io.WriteString(c, "bye")
 		})
 		s := w.open(t, "bye.lab:1")
-		say(t, s, "quit")
+		nettest.Say(t, s, "quit")
 		if b, err := io.ReadAll(s); string(b) != "bye" || err != nil {
 			t.Errorf("got %q and %v", b, err)
 		}
@@ -119,7 +120,7 @@ func TestEdgeCase57_WeReset(t *testing.T) {
 			ended <- err
 		})
 		s := w.open(t, "wait.lab:1")
-		hear(t, s, "hi")
+		nettest.Hear(t, s, "hi")
 		s.Close()
 		<-ended
 		if m.h2 {
@@ -140,7 +141,7 @@ func TestEdgeCase56_Cut(t *testing.T) {
 		t.Run(fmt.Sprintf("reset %t", reset), func(t *testing.T) {
 			eachMode(t, func(t *testing.T, m mode, w *world) {
 				s := w.open(t, "banner.lab:22")
-				hear(t, s, "SSH-2.0-lab\r\n")
+				nettest.Hear(t, s, "SSH-2.0-lab\r\n")
 				w.Cut(reset)
 				b, err := io.ReadAll(s)
 				switch {
@@ -156,8 +157,8 @@ func TestEdgeCase56_Cut(t *testing.T) {
 					t.Errorf("read once more: %v, after %v", second, err)
 				}
 				again := w.open(t, "echo.lab:7") // the next one finds a new path
-				say(t, again, "x")
-				hear(t, again, "x")
+				nettest.Say(t, again, "x")
+				nettest.Hear(t, again, "x")
 			})
 		})
 	}
@@ -206,8 +207,8 @@ func TestEdgeCase55_Neighbours(t *testing.T) {
 		stuck := w.open(t, "bulk-30m.lab:1")
 		for range 3 {
 			s := w.open(t, "echo.lab:7")
-			say(t, s, "quick")
-			hear(t, s, "quick")
+			nettest.Say(t, s, "quick")
+			nettest.Hear(t, s, "quick")
 		}
 		if n, err := io.Copy(io.Discard, stuck); n != 30<<20 || err != nil {
 			t.Errorf("%d bytes and %v", n, err)
@@ -221,7 +222,7 @@ func TestEdgeCase61_SlowReader(t *testing.T) {
 	eachMode(t, func(t *testing.T, m mode, w *world) {
 		const size = 48 << 20
 		s := w.open(t, "bulk-48m.lab:1")
-		program, local := socketPair(t)
+		program, local := nettest.Pair(t)
 		result := make(chan relay.Result, 1)
 		go func() { result <- relay.Join(t.Context(), local, s) }()
 		want, got := sha256.New(), sha256.New()
@@ -257,7 +258,7 @@ func TestEdgeCase61_CutOfASharedStream(t *testing.T) {
 	w.open(t, "echo.lab:7")
 	const destination = "bulk-200m.lab:1"
 	s := w.open(t, destination)
-	program, local := socketPair(t)
+	program, local := nettest.Pair(t)
 	result := make(chan relay.Result, 1)
 	go func() { result <- relay.Join(t.Context(), local, s) }()
 	first := make([]byte, 1)
@@ -279,26 +280,6 @@ func TestEdgeCase61_CutOfASharedStream(t *testing.T) {
 	if n, err := io.Copy(io.Discard, again); n != 200<<20 || err != nil {
 		t.Errorf("alone: %d bytes and %v", n, err)
 	}
-}
-
-// socketPair returns a program's socket, and the listener's.
-func socketPair(t *testing.T) (program, local *net.TCPConn) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	a, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { a.Close(); b.Close() })
-	return a.(*net.TCPConn), b.(*net.TCPConn)
 }
 
 // Close ends every tunnel, and Connect afterwards is refused.

@@ -130,8 +130,8 @@ func (s *Stream) drained(n int) {
 	}
 }
 
-// receive takes the payload of DATA frames. It writes to the local end what
-// that takes at once, and queues the rest.
+// receive takes the payload of DATA frames, which may be padding alone. It
+// writes to the local end what that takes at once, and queues the rest.
 func (s *Stream) receive(pieces [][]byte, total int) {
 	s.mu.Lock()
 	if s.closed || s.err != nil || s.sinkErr != nil {
@@ -139,7 +139,7 @@ func (s *Stream) receive(pieces [][]byte, total int) {
 		return
 	}
 	taken := 0
-	if s.sink != nil && !s.writing {
+	if s.sink != nil && !s.writing && total > 0 {
 		taken = s.sink.Try(pieces)
 		s.down += int64(taken)
 	}

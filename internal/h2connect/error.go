@@ -47,6 +47,28 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
+// A violation is a rule of the protocol that the peer broke, and that ends the
+// connection.
+type violation struct {
+	code http2.ErrCode
+	what string
+}
+
+func (v *violation) Error() string { return v.what }
+
+// brokenRule returns the code of the rule whose breach err is, or NO_ERROR.
+func brokenRule(err error) http2.ErrCode {
+	var v *violation
+	var found http2.ConnectionError // by the framer
+	switch {
+	case errors.As(err, &v):
+		return v.code
+	case errors.As(err, &found):
+		return http2.ErrCode(found)
+	}
+	return http2.ErrCodeNo
+}
+
 // Unprocessed tells whether err says that the peer did not act on a request,
 // so that it is safe to send it again (RFC 9113 section 8.7).
 func Unprocessed(err error) bool {
@@ -64,12 +86,18 @@ func Lost(err error) bool {
 	return errors.As(err, &e) && e.Op == "connection"
 }
 
-// Wants11 tells whether the peer refuses CONNECT over HTTP/2 as such (RFC 9113
-// section 7, HTTP_1_1_REQUIRED; a PROTOCOL_ERROR is taken for the same).
+// Wants11 tells whether the peer says that HTTP/1.1 has to be used in place of
+// HTTP/2 (RFC 9113 section 7, HTTP_1_1_REQUIRED), or speaks something else.
 func Wants11(err error) bool {
+	return errors.Is(err, ErrNotHTTP2) || resetBy(err, http2.ErrCodeHTTP11Required)
+}
+
+// Malformed tells whether the peer takes a request for malformed (RFC 9113
+// section 8.1.1): that one, or every CONNECT because it knows of none.
+func Malformed(err error) bool { return resetBy(err, http2.ErrCodeProtocol) }
+
+// resetBy tells whether err is a reset by the peer with code.
+func resetBy(err error, code http2.ErrCode) bool {
 	var e *Error
-	if !errors.As(err, &e) {
-		return false
-	}
-	return errors.Is(err, ErrNotHTTP2) || e.Err == nil && (e.Code == http2.ErrCodeHTTP11Required || e.Code == http2.ErrCodeProtocol)
+	return errors.As(err, &e) && e.Err == nil && e.Code == code
 }

@@ -73,7 +73,7 @@ func (c *Conn) handle(f http2.Frame) error {
 	case *http2.GoAwayFrame:
 		c.goAway(f.LastStreamID, f.ErrCode)
 	case *http2.PushPromiseFrame:
-		return errors.New("PUSH_PROMISE although push is off")
+		return &violation{http2.ErrCodeProtocol, "PUSH_PROMISE although push is off"}
 	}
 	return nil
 }
@@ -137,7 +137,7 @@ func (c *Conn) windowUpdate(id uint32, n int64) error {
 	if id == 0 {
 		c.sendWindow += n
 		if c.sendWindow > connWindow {
-			return errors.New("connection window overflow")
+			return &violation{http2.ErrCodeFlowControl, "connection window overflow"}
 		}
 		for s := range c.starved {
 			s.wakeSender()

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/pomerium/pomerium-cli/internal/h2connect"
+	"github.com/pomerium/pomerium-cli/internal/nettest"
 	"github.com/pomerium/pomerium-cli/internal/sock"
 )
 
@@ -27,59 +28,82 @@ func frame(kind http2.FrameType, flags http2.Flags, id uint32, payload ...byte) 
 var settingsFrame = frame(http2.FrameSettings, 0, 0)
 
 // Frames that end a connection with an error, each after SETTINGS and with a
-// CONNECT waiting on stream 1.
-var fatal = map[string][]byte{
-	"DATA on stream 0":                  frame(http2.FrameData, 0, 0, 'x'),
-	"DATA with too much padding":        frame(http2.FrameData, http2.FlagDataPadded, 1, 2, 'x'),
-	"padded DATA without a length":      append(frame(http2.FrameData, http2.FlagDataPadded, 1), settingsFrame...),
-	"HEADERS on stream 0":               frame(http2.FrameHeaders, http2.FlagHeadersEndHeaders, 0, 0x88),
-	"HEADERS with a broken block":       frame(http2.FrameHeaders, http2.FlagHeadersEndHeaders, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff),
-	"HEADERS with a table size update":  frame(http2.FrameHeaders, http2.FlagHeadersEndHeaders, 1, 0x88, 0x3f, 0xe1, 0xff, 0x7f),
-	"HEADERS, then another frame":       append(frame(http2.FrameHeaders, 0, 1, 0x88), frame(http2.FramePing, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)...),
-	"HEADERS, CONTINUATION of another":  append(frame(http2.FrameHeaders, 0, 1, 0x88), frame(http2.FrameContinuation, http2.FlagContinuationEndHeaders, 3)...),
-	"CONTINUATION alone":                frame(http2.FrameContinuation, http2.FlagContinuationEndHeaders, 1, 0x88),
-	"a header block without end":        append(frame(http2.FrameHeaders, 0, 1, 0x88), bytes.Repeat(frame(http2.FrameContinuation, 0, 1, pattern(16000)...), 20)...),
-	"PUSH_PROMISE":                      frame(http2.FramePushPromise, http2.FlagPushPromiseEndHeaders, 1, 0, 0, 0, 2, 0x88),
-	"SETTINGS on a stream":              frame(http2.FrameSettings, 0, 1),
-	"SETTINGS of five bytes":            frame(http2.FrameSettings, 0, 0, 0, 3, 0, 0, 0),
-	"SETTINGS ACK with a payload":       frame(http2.FrameSettings, http2.FlagSettingsAck, 0, 0, 3, 0, 0, 0, 1),
-	"SETTINGS with a window of 2^31":    frame(http2.FrameSettings, 0, 0, 0, 4, 0x80, 0, 0, 0),
-	"SETTINGS with a push of 2":         frame(http2.FrameSettings, 0, 0, 0, 2, 0, 0, 0, 2),
-	"SETTINGS with frames of one byte":  frame(http2.FrameSettings, 0, 0, 0, 5, 0, 0, 0, 1),
-	"PING of seven bytes":               frame(http2.FramePing, 0, 0, 1, 2, 3, 4, 5, 6, 7),
-	"PING on a stream":                  frame(http2.FramePing, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8),
-	"WINDOW_UPDATE of three bytes":      frame(http2.FrameWindowUpdate, 0, 0, 0, 0, 1),
-	"WINDOW_UPDATE by 0":                frame(http2.FrameWindowUpdate, 0, 0, 0, 0, 0, 0),
-	"WINDOW_UPDATE past 2^31-1":         frame(http2.FrameWindowUpdate, 0, 0, 0x7f, 0xff, 0xff, 0xff),
-	"RST_STREAM on stream 0":            frame(http2.FrameRSTStream, 0, 0, 0, 0, 0, 0),
-	"RST_STREAM of five bytes":          frame(http2.FrameRSTStream, 0, 1, 0, 0, 0, 0, 0),
-	"GOAWAY on a stream":                frame(http2.FrameGoAway, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0),
-	"GOAWAY of two bytes":               frame(http2.FrameGoAway, 0, 0, 0, 0),
-	"PRIORITY of two bytes":             frame(http2.FramePriority, 0, 1, 0, 0),
-	"a frame longer than allowed":       frame(0xbe, 0, 0, make([]byte, 16385)...),
-	"DATA longer than allowed":          frame(http2.FrameData, 0, 1, make([]byte, 16385)...),
-	"HTTP/1.1 later":                    []byte("HTTP/1.1 400 Bad Request\r\n\r\n"),
-	"nothing more":                      nil,
-	"half a frame":                      frame(http2.FramePing, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8)[:12],
-	"half a DATA frame":                 frame(http2.FrameData, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8)[:12],
-	"HEADERS with a long, broken block": frame(http2.FrameHeaders, http2.FlagHeadersEndHeaders, 1, bytes.Repeat([]byte{0x7f}, 16000)...),
+// CONNECT waiting on stream 1, and the code that the peer is told.
+var fatal = map[string]struct {
+	b    []byte
+	code http2.ErrCode
+}{
+	"DATA on stream 0":                  {frame(http2.FrameData, 0, 0, 'x'), http2.ErrCodeProtocol},
+	"DATA with too much padding":        {frame(http2.FrameData, http2.FlagDataPadded, 1, 2, 'x'), http2.ErrCodeProtocol},
+	"padded DATA without a length":      {append(frame(http2.FrameData, http2.FlagDataPadded, 1), settingsFrame...), http2.ErrCodeProtocol},
+	"HEADERS on stream 0":               {frame(http2.FrameHeaders, http2.FlagHeadersEndHeaders, 0, 0x88), http2.ErrCodeProtocol},
+	"HEADERS with a broken block":       {frame(http2.FrameHeaders, http2.FlagHeadersEndHeaders, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), http2.ErrCodeCompression},
+	"HEADERS with a table size update":  {frame(http2.FrameHeaders, http2.FlagHeadersEndHeaders, 1, 0x88, 0x3f, 0xe1, 0xff, 0x7f), http2.ErrCodeCompression},
+	"HEADERS, then another frame":       {append(frame(http2.FrameHeaders, 0, 1, 0x88), frame(http2.FramePing, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)...), http2.ErrCodeProtocol},
+	"HEADERS, CONTINUATION of another":  {append(frame(http2.FrameHeaders, 0, 1, 0x88), frame(http2.FrameContinuation, http2.FlagContinuationEndHeaders, 3)...), http2.ErrCodeProtocol},
+	"CONTINUATION alone":                {frame(http2.FrameContinuation, http2.FlagContinuationEndHeaders, 1, 0x88), http2.ErrCodeProtocol},
+	"a header block without end":        {append(frame(http2.FrameHeaders, 0, 1, 0x88), bytes.Repeat(frame(http2.FrameContinuation, 0, 1, pattern(16000)...), 20)...), http2.ErrCodeEnhanceYourCalm},
+	"PUSH_PROMISE":                      {frame(http2.FramePushPromise, http2.FlagPushPromiseEndHeaders, 1, 0, 0, 0, 2, 0x88), http2.ErrCodeProtocol},
+	"SETTINGS on a stream":              {frame(http2.FrameSettings, 0, 1), http2.ErrCodeProtocol},
+	"SETTINGS of five bytes":            {frame(http2.FrameSettings, 0, 0, 0, 3, 0, 0, 0), http2.ErrCodeFrameSize},
+	"SETTINGS ACK with a payload":       {frame(http2.FrameSettings, http2.FlagSettingsAck, 0, 0, 3, 0, 0, 0, 1), http2.ErrCodeFrameSize},
+	"SETTINGS with a window of 2^31":    {frame(http2.FrameSettings, 0, 0, 0, 4, 0x80, 0, 0, 0), http2.ErrCodeFlowControl},
+	"SETTINGS with a push of 2":         {frame(http2.FrameSettings, 0, 0, 0, 2, 0, 0, 0, 2), http2.ErrCodeProtocol},
+	"SETTINGS with frames of one byte":  {frame(http2.FrameSettings, 0, 0, 0, 5, 0, 0, 0, 1), http2.ErrCodeProtocol},
+	"PING of seven bytes":               {frame(http2.FramePing, 0, 0, 1, 2, 3, 4, 5, 6, 7), http2.ErrCodeFrameSize},
+	"PING on a stream":                  {frame(http2.FramePing, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8), http2.ErrCodeProtocol},
+	"WINDOW_UPDATE of three bytes":      {frame(http2.FrameWindowUpdate, 0, 0, 0, 0, 1), http2.ErrCodeFrameSize},
+	"WINDOW_UPDATE by 0":                {frame(http2.FrameWindowUpdate, 0, 0, 0, 0, 0, 0), http2.ErrCodeProtocol},
+	"WINDOW_UPDATE past 2^31-1":         {frame(http2.FrameWindowUpdate, 0, 0, 0x7f, 0xff, 0xff, 0xff), http2.ErrCodeFlowControl},
+	"RST_STREAM on stream 0":            {frame(http2.FrameRSTStream, 0, 0, 0, 0, 0, 0), http2.ErrCodeProtocol},
+	"RST_STREAM of five bytes":          {frame(http2.FrameRSTStream, 0, 1, 0, 0, 0, 0, 0), http2.ErrCodeFrameSize},
+	"GOAWAY on a stream":                {frame(http2.FrameGoAway, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0), http2.ErrCodeProtocol},
+	"GOAWAY of two bytes":               {frame(http2.FrameGoAway, 0, 0, 0, 0), http2.ErrCodeFrameSize},
+	"PRIORITY of two bytes":             {frame(http2.FramePriority, 0, 1, 0, 0), http2.ErrCodeFrameSize},
+	"a frame longer than allowed":       {frame(0xbe, 0, 0, make([]byte, 16385)...), http2.ErrCodeFrameSize},
+	"DATA longer than allowed":          {frame(http2.FrameData, 0, 1, make([]byte, 16385)...), http2.ErrCodeFrameSize},
+	"HTTP/1.1 later":                    {[]byte("HTTP/1.1 400 Bad Request\r\n\r\n"), http2.ErrCodeFrameSize},
+	"nothing more":                      {nil, http2.ErrCodeNo},
+	"half a frame":                      {frame(http2.FramePing, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8)[:12], http2.ErrCodeNo},
+	"half a DATA frame":                 {frame(http2.FrameData, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8)[:12], http2.ErrCodeNo},
+	"HEADERS with a long, broken block": {frame(http2.FrameHeaders, http2.FlagHeadersEndHeaders, 1, bytes.Repeat([]byte{0x7f}, 16000)...), http2.ErrCodeCompression},
 }
 
 func TestWrongFrames(t *testing.T) {
-	for name, b := range fatal {
+	for name, test := range fatal {
 		t.Run(name, func(t *testing.T) {
 			c, p := meet(t, h2connect.Config{})
 			ch := ask(t.Context(), c, "d:1")
 			want[*http2.MetaHeadersFrame](p)
-			p.conn.Write(b)
+			p.conn.Write(test.b)
 			p.conn.(*net.TCPConn).CloseWrite() // for those that wait for more
-			if o := receive(t, ch, "Open"); o.s != nil || !h2connect.Lost(o.err) {
+			if o := nettest.Receive(t, ch, "Open"); o.s != nil || !h2connect.Lost(o.err) {
 				t.Errorf("got %v", o.err)
 			}
-			if err := receive(t, p.closed, "the end of the connection"); err == nil {
+			if err := nettest.Receive(t, p.closed, "the end of the connection"); err == nil {
 				t.Error("no error")
 			}
+			if test.code == http2.ErrCodeNo {
+				return
+			}
+			if f := want[*http2.GoAwayFrame](p); f.ErrCode != test.code || f.LastStreamID != 0 {
+				t.Errorf("%v", f)
+			}
 		})
+	}
+}
+
+// A peer that breaks a rule and reads nothing does not keep the connection.
+func TestWrongFrameFromStuckPeer(t *testing.T) {
+	c, p := meet(t, h2connect.Config{KeepAlive: -1})
+	s, id := p.dial(c)
+	stuck := p.stick(s)
+	p.check(p.out.WriteRawFrame(http2.FramePing, 0, id, make([]byte, 8)))
+	if err := nettest.Receive(t, p.closed, "the end of the connection"); err == nil {
+		t.Error("no error")
+	}
+	if err := nettest.Receive(t, stuck, "the upload"); err == nil {
+		t.Error("no error for the upload")
 	}
 }
 
@@ -114,12 +138,12 @@ func TestOddFrames(t *testing.T) {
 				if f := want[*http2.RSTStreamFrame](p); f.StreamID != id || f.ErrCode != http2.ErrCodeProtocol {
 					t.Errorf("%v", f)
 				}
-				if got := receive(t, readAll(s), "the end"); got.err == nil {
+				if got := nettest.Receive(t, readAll(s), "the end"); got.err == nil {
 					t.Error("no error")
 				}
 			} else {
 				p.check(p.out.WriteData(id, true, []byte("x")))
-				if got := receive(t, readAll(s), "the bytes"); string(got.b) != "x" || got.err != nil {
+				if got := nettest.Receive(t, readAll(s), "the bytes"); string(got.b) != "x" || got.err != nil {
 					t.Errorf("got %q and %v", got.b, got.err)
 				}
 			}
@@ -141,7 +165,7 @@ func TestEdgeCase60_NotHTTP2(t *testing.T) {
 			c, p := start(t, h2connect.Config{})
 			ch := ask(t.Context(), c, "d:1")
 			p.conn.Write([]byte(b))
-			o := receive(t, ch, "Open")
+			o := nettest.Receive(t, ch, "Open")
 			if !errors.Is(o.err, h2connect.ErrNotHTTP2) || !h2connect.Wants11(o.err) {
 				t.Errorf("got %v", o.err)
 			}
@@ -163,7 +187,7 @@ func TestFlood(t *testing.T) {
 	_, p := meet(t, h2connect.Config{})
 	for p.out.WritePing(false, [8]byte{}) == nil {
 	}
-	if err := receive(t, p.closed, "the end of the connection"); err == nil {
+	if err := nettest.Receive(t, p.closed, "the end of the connection"); err == nil {
 		t.Error("no error")
 	}
 }
@@ -182,7 +206,8 @@ func TestHeaderTableSize(t *testing.T) {
 	}
 }
 
-// bubble runs a test with a connection in memory, in time of its own.
+// bubble runs a test with a connection in memory, in time of its own: to sleep
+// there is to let that pass, which is what such a test is about.
 func bubble(t *testing.T, cfg h2connect.Config, test func(t *testing.T, c *h2connect.Conn, p *peer)) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := startPipe(t, cfg)
@@ -394,8 +419,8 @@ func TestEdgeCase59_DeadAfterPause(t *testing.T) {
 // FuzzPeer feeds the bytes of a peer to a connection on which a CONNECT waits:
 // whatever they are, nothing panics, nobody hangs.
 func FuzzPeer(f *testing.F) {
-	for _, b := range fatal {
-		f.Add(append(bytes.Clone(settingsFrame), b...), false)
+	for _, test := range fatal {
+		f.Add(append(bytes.Clone(settingsFrame), test.b...), false)
 	}
 	p := &peer{}
 	p.encoder()
@@ -420,9 +445,9 @@ func FuzzPeer(f *testing.F) {
 			far.Write(b)
 			far.Close()
 		}()
-		o := receive(t, ch, "Open")
+		o := nettest.Receive(t, ch, "Open")
 		if o.s != nil {
-			if got := receive(t, readAll(o.s), "the end"); got.err == nil && len(got.b) > len(b) {
+			if got := nettest.Receive(t, readAll(o.s), "the end"); got.err == nil && len(got.b) > len(b) {
 				t.Errorf("%d bytes of %d", len(got.b), len(b))
 			}
 			o.s.Close()

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/pomerium/pomerium-cli/internal/h2connect"
+	"github.com/pomerium/pomerium-cli/internal/nettest"
 )
 
 func TestPreface(t *testing.T) {
@@ -67,7 +68,7 @@ func TestRequest(t *testing.T) {
 		t.Errorf("stream %d, ended %t", f.StreamID, f.StreamEnded())
 	}
 	p.answer(1, 200, false, "x-request-id", "abc")
-	o := receive(t, ch, "the answer")
+	o := nettest.Receive(t, ch, "the answer")
 	if o.err != nil || o.resp.Status != 200 || o.resp.Header.Get("X-Request-Id") != "abc" {
 		t.Errorf("answer %+v, %v", o.resp, o.err)
 	}
@@ -128,11 +129,11 @@ func TestEdgeCase05_SplitAnswer(t *testing.T) {
 			io.Copy(io.Discard, p.conn)
 		}()
 		write(p, b.Bytes())
-		o := receive(t, ch, "the answer")
+		o := nettest.Receive(t, ch, "the answer")
 		if o.err != nil || o.resp.Status != 200 || o.resp.Header.Get("X-Request-Id") != "77" || o.resp.Header.Get("Link") != "" {
 			t.Fatalf("answer %+v, %v", o.resp, o.err)
 		}
-		got := receive(t, readAll(o.s), "the bytes")
+		got := nettest.Receive(t, readAll(o.s), "the bytes")
 		if got.err != nil || string(got.b) != "hello world!" {
 			t.Errorf("got %q and %v", got.b, got.err)
 		}
@@ -163,7 +164,7 @@ func TestEdgeCase01_InterimAnswers(t *testing.T) {
 		p.answer(id, status, false)
 	}
 	p.answer(id, 204, false)
-	if o := receive(t, ch, "the answer"); o.err != nil || o.s == nil || o.resp.Status != 204 {
+	if o := nettest.Receive(t, ch, "the answer"); o.err != nil || o.s == nil || o.resp.Status != 204 {
 		t.Errorf("%+v", o)
 	}
 }
@@ -193,11 +194,11 @@ func TestRefusal(t *testing.T) {
 				id := want[*http2.MetaHeadersFrame](p).StreamID
 				p.answer(id, 403, false, "x-request-id", "5")
 				rest(p, id)
-				o := receive(t, ch, "the refusal")
+				o := nettest.Receive(t, ch, "the refusal")
 				if o.err != nil || o.s != nil || o.resp.Status != 403 || o.resp.Header.Get("X-Request-Id") != "5" || string(o.resp.Body) != body {
 					t.Errorf("%+v %+v", o, o.resp)
 				}
-				receive(t, p.idle, "idle")
+				nettest.Receive(t, p.idle, "idle")
 				if c.Streams() != 0 || !c.Room() {
 					t.Error("the connection is not free")
 				}
@@ -216,7 +217,7 @@ func TestRefusalIsBounded(t *testing.T) {
 		id := want[*http2.MetaHeadersFrame](p).StreamID
 		p.answer(id, 502, false)
 		p.data(id, 100<<10)
-		if o := receive(t, ch, "the refusal"); o.err != nil || len(o.resp.Body) != 16<<10 {
+		if o := nettest.Receive(t, ch, "the refusal"); o.err != nil || len(o.resp.Body) != 16<<10 {
 			t.Errorf("body of %d bytes, %v", len(o.resp.Body), o.err)
 		}
 		if f := want[*http2.RSTStreamFrame](p); f.ErrCode != http2.ErrCodeCancel {
@@ -246,7 +247,7 @@ func TestOpenCancelled(t *testing.T) {
 	ch := ask(ctx, c, "d:1")
 	id := want[*http2.MetaHeadersFrame](p).StreamID
 	cancel()
-	if o := receive(t, ch, "Open"); !errors.Is(o.err, context.Canceled) || o.s != nil {
+	if o := nettest.Receive(t, ch, "Open"); !errors.Is(o.err, context.Canceled) || o.s != nil {
 		t.Errorf("%+v", o)
 	}
 	if f := want[*http2.RSTStreamFrame](p); f.StreamID != id || f.ErrCode != http2.ErrCodeCancel {
@@ -256,19 +257,19 @@ func TestOpenCancelled(t *testing.T) {
 	p.check(p.out.WriteData(id, true, []byte("x")))
 	s, id := p.dial(c)
 	p.check(p.out.WriteData(id, true, []byte("y")))
-	if got := receive(t, readAll(s), "bytes"); string(got.b) != "y" || got.err != nil {
+	if got := nettest.Receive(t, readAll(s), "bytes"); string(got.b) != "y" || got.err != nil {
 		t.Errorf("got %q and %v", got.b, got.err)
 	}
 }
 
 func TestResetBeforeAnswer(t *testing.T) {
 	for _, test := range []struct {
-		code                 http2.ErrCode
-		unprocessed, wants11 bool
+		code                            http2.ErrCode
+		unprocessed, wants11, malformed bool
 	}{
 		{code: http2.ErrCodeRefusedStream, unprocessed: true},
 		{code: http2.ErrCodeHTTP11Required, wants11: true},
-		{code: http2.ErrCodeProtocol, wants11: true},
+		{code: http2.ErrCodeProtocol, malformed: true},
 		{code: http2.ErrCodeInternal},
 		{code: http2.ErrCodeNo},
 		{code: http2.ErrCodeConnect},
@@ -277,15 +278,15 @@ func TestResetBeforeAnswer(t *testing.T) {
 			c, p := meet(t, h2connect.Config{Shared: true})
 			ch := ask(t.Context(), c, "d:1")
 			p.check(p.out.WriteRSTStream(want[*http2.MetaHeadersFrame](p).StreamID, test.code))
-			o := receive(t, ch, "Open")
+			o := nettest.Receive(t, ch, "Open")
 			if o.s != nil || code(o.err) != test.code || h2connect.Unprocessed(o.err) != test.unprocessed ||
-				h2connect.Wants11(o.err) != test.wants11 || h2connect.Lost(o.err) {
+				h2connect.Wants11(o.err) != test.wants11 || h2connect.Malformed(o.err) != test.malformed || h2connect.Lost(o.err) {
 				t.Errorf("%v", o.err)
 			}
 			if !strings.Contains(o.err.Error(), test.code.String()) {
 				t.Errorf("the text hides the code: %v", o.err)
 			}
-			receive(t, p.idle, "idle")
+			nettest.Receive(t, p.idle, "idle")
 			s, _ := p.dial(c)
 			s.Close()
 		})
@@ -310,7 +311,7 @@ func TestEndWithoutAnswer(t *testing.T) {
 			ch := ask(t.Context(), c, "d:1")
 			id := want[*http2.MetaHeadersFrame](p).StreamID
 			end(p, id)
-			if o := receive(t, ch, "Open"); o.err == nil || o.s != nil || h2connect.Unprocessed(o.err) {
+			if o := nettest.Receive(t, ch, "Open"); o.err == nil || o.s != nil || h2connect.Unprocessed(o.err) {
 				t.Errorf("%+v", o)
 			}
 			if f := want[*http2.RSTStreamFrame](p); f.StreamID != id || f.ErrCode != http2.ErrCodeProtocol {
@@ -341,16 +342,16 @@ func TestEdgeCase54_StreamLimit(t *testing.T) {
 		t.Error("room after the limit fell to 0")
 	}
 	p.check(p.out.WriteData(id, true, []byte("x"))) // streams above a lowered limit go on
-	if got := receive(t, readAll(s), "bytes"); string(got.b) != "x" || got.err != nil {
+	if got := nettest.Receive(t, readAll(s), "bytes"); string(got.b) != "x" || got.err != nil {
 		t.Errorf("got %q and %v", got.b, got.err)
 	}
 	s.Close()
 	s2.Close()
-	receive(t, p.idle, "idle")
+	nettest.Receive(t, p.idle, "idle")
 	if _, _, err := c.Open(t.Context(), "d:1", nil); !h2connect.Full(err) {
 		t.Errorf("got %v", err)
 	}
-	receive(t, p.idle, "idle, after a stream that did not get in")
+	nettest.Receive(t, p.idle, "idle, after a stream that did not get in")
 }
 
 func TestMaxStreamsBeforeSettings(t *testing.T) {
@@ -382,15 +383,15 @@ func TestEdgeCase53_GoAway(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	p.check(p.out.WriteGoAway(id2, http2.ErrCodeNo, nil))
-	if o := receive(t, refused, "the refused stream"); !h2connect.Unprocessed(o.err) {
+	if o := nettest.Receive(t, refused, "the refused stream"); !h2connect.Unprocessed(o.err) {
 		t.Errorf("got %v", o.err)
 	}
 	p.answer(id2, 200, false)
-	o := receive(t, pending, "the pending stream")
+	o := nettest.Receive(t, pending, "the pending stream")
 	if o.err != nil {
 		t.Fatal(o.err)
 	}
-	if err := receive(t, sent(running, []byte("up")), "the upload"); err != nil {
+	if err := nettest.Receive(t, sent(running, []byte("up")), "the upload"); err != nil {
 		t.Fatal(err)
 	}
 	if f := want[*http2.DataFrame](p); string(f.Data()) != "up" {
@@ -401,12 +402,12 @@ func TestEdgeCase53_GoAway(t *testing.T) {
 		id uint32
 	}{{running, id}, {o.s, id2}} {
 		p.check(p.out.WriteData(s.id, true, []byte("down")))
-		if got := receive(t, readAll(s), "bytes"); string(got.b) != "down" || got.err != nil {
+		if got := nettest.Receive(t, readAll(s), "bytes"); string(got.b) != "down" || got.err != nil {
 			t.Errorf("got %q and %v", got.b, got.err)
 		}
 		s.CloseWrite()
 	}
-	if err := receive(t, p.closed, "the end of the connection"); <-p.lost != 0 || err == nil {
+	if err := nettest.Receive(t, p.closed, "the end of the connection"); <-p.lost != 0 || err == nil {
 		t.Errorf("lost tunnels, %v", err)
 	}
 }
@@ -414,7 +415,7 @@ func TestEdgeCase53_GoAway(t *testing.T) {
 func TestGoAwayOnIdleConnection(t *testing.T) {
 	c, p := meet(t, h2connect.Config{})
 	p.check(p.out.WriteGoAway(0, http2.ErrCodeNo, nil))
-	receive(t, p.closed, "the end of the connection")
+	nettest.Receive(t, p.closed, "the end of the connection")
 	if _, _, err := c.Open(t.Context(), "d:1", nil); !h2connect.Unprocessed(err) {
 		t.Errorf("got %v", err)
 	}
@@ -428,21 +429,21 @@ func TestRetire(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	s.Close()
-	receive(t, p.closed, "the end of the connection")
+	nettest.Receive(t, p.closed, "the end of the connection")
 }
 
 // The connection is gone while a CONNECT waits.
 func TestLostBeforeAnswer(t *testing.T) {
 	for name, end := range map[string]func(p *peer){
 		"FIN":   func(p *peer) { p.conn.Close() },
-		"reset": func(p *peer) { p.conn.(*net.TCPConn).SetLinger(0); p.conn.Close() },
+		"reset": func(p *peer) { nettest.Reset(p.conn.(*net.TCPConn)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, p := meet(t, h2connect.Config{})
 			ch := ask(t.Context(), c, "d:1")
 			want[*http2.MetaHeadersFrame](p)
 			end(p)
-			o := receive(t, ch, "Open")
+			o := nettest.Receive(t, ch, "Open")
 			if !h2connect.Lost(o.err) || h2connect.Unprocessed(o.err) {
 				t.Errorf("got %v", o.err)
 			}

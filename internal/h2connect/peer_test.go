@@ -16,13 +16,11 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/pomerium/pomerium-cli/internal/h2connect"
+	"github.com/pomerium/pomerium-cli/internal/nettest"
 	"github.com/pomerium/pomerium-cli/internal/sock"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// patience bounds what a test waits for; nothing is expected to take long.
-const patience = 20 * time.Second
 
 // peer is the other side of a connection under test, as scripted as the test
 // that holds it: it does nothing by itself.
@@ -42,19 +40,7 @@ type peer struct {
 // Nothing has been exchanged.
 func start(t testing.TB, cfg h2connect.Config) (*h2connect.Conn, *peer) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	near, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	far, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	near, far := nettest.Pair(t)
 	return startOn(t, near, far, cfg)
 }
 
@@ -122,7 +108,7 @@ func (p *peer) greet(settings ...http2.Setting) {
 func (p *peer) preface() {
 	p.t.Helper()
 	b := make([]byte, len(http2.ClientPreface))
-	p.conn.SetReadDeadline(time.Now().Add(patience))
+	p.conn.SetReadDeadline(time.Now().Add(nettest.Patience))
 	if _, err := io.ReadFull(p.conn, b); err != nil || string(b) != http2.ClientPreface {
 		p.t.Fatalf("preface %q, %v", b, err)
 	}
@@ -137,7 +123,7 @@ func (p *peer) check(err error) {
 
 func (p *peer) next() http2.Frame {
 	p.t.Helper()
-	p.conn.SetReadDeadline(time.Now().Add(patience))
+	p.conn.SetReadDeadline(time.Now().Add(nettest.Patience))
 	f, err := p.in.ReadFrame()
 	if err != nil {
 		p.t.Fatalf("the peer reads: %v", err)
@@ -216,23 +202,11 @@ func (p *peer) dial(c *h2connect.Conn) (*h2connect.Stream, uint32) {
 	ch := ask(context.Background(), c, "db.internal:5432")
 	id := want[*http2.MetaHeadersFrame](p).StreamID
 	p.answer(id, 200, false)
-	got := receive(p.t, ch, "the stream")
+	got := nettest.Receive(p.t, ch, "the stream")
 	if got.err != nil {
 		p.t.Fatal(got.err)
 	}
 	return got.s, id
-}
-
-// receive waits for a value.
-func receive[T any](t testing.TB, ch <-chan T, what string) T {
-	t.Helper()
-	select {
-	case v := <-ch:
-		return v
-	case <-time.After(patience):
-		t.Fatalf("waited in vain: %s", what)
-		panic("unreachable")
-	}
 }
 
 // readAll reads a stream to its end on a goroutine of its own.
@@ -257,6 +231,31 @@ func sent(s *h2connect.Stream, b []byte) <-chan error {
 		_, err := s.Write(b)
 		ch <- err
 	}()
+	return ch
+}
+
+// stick uploads, with all the window there is, to a peer that reads nothing from
+// now on: soon the upload waits for the socket. The channel gets its error.
+func (p *peer) stick(s *h2connect.Stream) <-chan error {
+	p.t.Helper()
+	p.conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+	p.check(p.out.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30}))
+	p.check(p.out.WriteWindowUpdate(0, 1<<30))
+	started := make(chan struct{})
+	ch := make(chan error, 1)
+	go func() {
+		b := pattern(128 << 10)
+		for i := 0; ; i++ {
+			if _, err := s.Write(b); err != nil {
+				ch <- err
+				return
+			}
+			if i == 0 {
+				close(started)
+			}
+		}
+	}()
+	<-started
 	return ch
 }
 

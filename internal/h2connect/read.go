@@ -65,6 +65,9 @@ func (c *Conn) run() {
 	}
 	c.in.buf.Free()
 	c.in.buf = nil
+	if code := brokenRule(err); code != http2.ErrCodeNo {
+		c.goodbye(code)
+	}
 	c.fail(err)
 }
 
@@ -93,14 +96,6 @@ func (c *Conn) between() error {
 		return errors.New("the peer asks for answers and does not read them")
 	}
 	return c.pause()
-}
-
-// flooded tells whether more frames wait to be sent than any peer that reads
-// lets pile up: PINGs and SETTINGS want an answer each (RFC 9113 section 10.5).
-func (c *Conn) flooded() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.control) > maxControl
 }
 
 // burst takes everything that has arrived, and keeps no buffer unless a frame
@@ -165,7 +160,7 @@ func (c *Conn) parse() error {
 		r.buf.Free()
 		r.buf = large
 	} else if len(b) == len(r.buf.B) {
-		return errors.New("frame too large")
+		return &violation{http2.ErrCodeEnhanceYourCalm, "header block too large"}
 	} else {
 		copy(r.buf.B, b)
 	}
@@ -197,7 +192,7 @@ func (c *Conn) step(b []byte) (int, error) {
 	}
 	length := int(binary.BigEndian.Uint32(b) >> 8)
 	if length > 16384 { // the SETTINGS_MAX_FRAME_SIZE that we left alone
-		return 0, fmt.Errorf("frame of %d bytes", length)
+		return 0, &violation{http2.ErrCodeFrameSize, fmt.Sprintf("frame of %d bytes", length)}
 	}
 	if http2.FrameType(b[3]) == http2.FrameData {
 		return c.data(b, length)
@@ -231,12 +226,12 @@ func (c *Conn) data(b []byte, length int) (int, error) {
 		head++
 		pad = int(b[frameHeader])
 		if length < 1+pad {
-			return 0, errors.New("DATA frame with more padding than payload")
+			return 0, &violation{http2.ErrCodeProtocol, "DATA frame with more padding than payload"}
 		}
 	}
 	id := binary.BigEndian.Uint32(b[5:]) & lastStreamID
 	if id == 0 {
-		return 0, errors.New("DATA frame on stream 0")
+		return 0, &violation{http2.ErrCodeProtocol, "DATA frame on stream 0"}
 	}
 	if r.to == nil || r.to.id != id {
 		c.deliver()
@@ -277,7 +272,7 @@ func (c *Conn) endOfData() {
 // deliver hands the gathered pieces to their stream.
 func (c *Conn) deliver() {
 	r := &c.in
-	if r.to != nil && r.size > 0 {
+	if r.to != nil && r.size+r.to.overhead > 0 {
 		r.to.receive(r.pieces, r.size)
 	}
 	clear(r.pieces)

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/pomerium/pomerium-cli/internal/h2connect"
+	"github.com/pomerium/pomerium-cli/internal/nettest"
 )
 
 // kinds are the two kinds of connection.
@@ -22,26 +23,6 @@ func eachKind(t *testing.T, test func(t *testing.T, shared bool)) {
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) { test(t, k.shared) })
 	}
-}
-
-// socketPair returns the two ends of a loopback connection.
-func socketPair(t testing.TB) (near, far *net.TCPConn) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	a, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { a.Close(); b.Close() })
-	return a.(*net.TCPConn), b.(*net.TCPConn)
 }
 
 // delivery is what WriteTo returned.
@@ -67,7 +48,7 @@ func TestEdgeCase57_HalfCloseByUs(t *testing.T) {
 	eachKind(t, func(t *testing.T, shared bool) {
 		c, p := meet(t, h2connect.Config{Shared: shared})
 		s, id := p.dial(c)
-		if err := receive(t, sent(s, []byte("ping")), "the upload"); err != nil {
+		if err := nettest.Receive(t, sent(s, []byte("ping")), "the upload"); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.CloseWrite(); err != nil {
@@ -86,11 +67,11 @@ func TestEdgeCase57_HalfCloseByUs(t *testing.T) {
 		p.none("after the end", isEither)
 		p.check(p.out.WriteData(id, false, []byte("po")))
 		p.check(p.out.WriteData(id, true, []byte("ng")))
-		if got := receive(t, readAll(s), "the reply"); string(got.b) != "pong" || got.err != nil {
+		if got := nettest.Receive(t, readAll(s), "the reply"); string(got.b) != "pong" || got.err != nil {
 			t.Errorf("got %q and %v", got.b, got.err)
 		}
 		<-s.Done()
-		receive(t, p.idle, "idle")
+		nettest.Receive(t, p.idle, "idle")
 		s.Close()
 		p.none("after both ends", isEither)
 	})
@@ -102,10 +83,10 @@ func TestEdgeCase57_HalfCloseByPeer(t *testing.T) {
 		c, p := meet(t, h2connect.Config{Shared: shared})
 		s, id := p.dial(c)
 		p.check(p.out.WriteData(id, true, []byte("bye")))
-		if got := receive(t, readAll(s), "the bytes"); string(got.b) != "bye" || got.err != nil {
+		if got := nettest.Receive(t, readAll(s), "the bytes"); string(got.b) != "bye" || got.err != nil {
 			t.Errorf("got %q and %v", got.b, got.err)
 		}
-		if err := receive(t, sent(s, []byte("more")), "the upload"); err != nil {
+		if err := nettest.Receive(t, sent(s, []byte("more")), "the upload"); err != nil {
 			t.Fatal(err)
 		}
 		s.CloseWrite()
@@ -115,7 +96,7 @@ func TestEdgeCase57_HalfCloseByPeer(t *testing.T) {
 		if f := want[*http2.DataFrame](p); !f.StreamEnded() {
 			t.Errorf("%v", f)
 		}
-		receive(t, p.idle, "idle")
+		nettest.Receive(t, p.idle, "idle")
 	})
 }
 
@@ -129,7 +110,7 @@ func TestEdgeCase57_EndThenNoError(t *testing.T) {
 		p.check(p.out.WriteData(id, true, nil))
 		p.check(p.out.WriteRSTStream(id, http2.ErrCodeNo))
 		<-s.Done()
-		got := receive(t, readAll(s), "the bytes")
+		got := nettest.Receive(t, readAll(s), "the bytes")
 		if len(got.b) != 100_000 || got.err != nil {
 			t.Errorf("%d bytes and %v", len(got.b), got.err)
 		}
@@ -139,7 +120,7 @@ func TestEdgeCase57_EndThenNoError(t *testing.T) {
 		s.CloseWrite()
 		s.Close()
 		p.none("after the peer's reset", isEither)
-		receive(t, p.idle, "idle")
+		nettest.Receive(t, p.idle, "idle")
 	})
 }
 
@@ -162,7 +143,7 @@ func TestEdgeCase57_ResetByPeer(t *testing.T) {
 		p.data(id, 50_000)
 		p.check(p.out.WriteRSTStream(id, test.code))
 		<-s.Done()
-		got := receive(t, readAll(s), "the bytes")
+		got := nettest.Receive(t, readAll(s), "the bytes")
 		var e *h2connect.Error
 		if len(got.b) != 50_000 || code(got.err) != test.code || !errors.As(got.err, &e) || e.Cut != test.cut || h2connect.Lost(got.err) {
 			t.Errorf("%v shared %t: %d bytes and %#v", test.code, test.shared, len(got.b), got.err)
@@ -172,7 +153,7 @@ func TestEdgeCase57_ResetByPeer(t *testing.T) {
 		}
 		s.Close()
 		p.none("after the peer's reset", isEither)
-		receive(t, p.idle, "idle")
+		nettest.Receive(t, p.idle, "idle")
 	}
 }
 
@@ -187,10 +168,10 @@ func TestEdgeCase57_ResetByUs(t *testing.T) {
 		if f := want[*http2.RSTStreamFrame](p); f.StreamID != id || f.ErrCode != http2.ErrCodeCancel {
 			t.Errorf("%v", f)
 		}
-		if got := receive(t, reading, "the reader"); got.err == nil {
+		if got := nettest.Receive(t, reading, "the reader"); got.err == nil {
 			t.Error("a clean end")
 		}
-		if err := receive(t, sent(s, []byte("x")), "the writer"); err == nil {
+		if err := nettest.Receive(t, sent(s, []byte("x")), "the writer"); err == nil {
 			t.Error("a write after Close")
 		}
 		p.none("after our reset", isEither)
@@ -204,7 +185,7 @@ func TestEdgeCase57_ResetByUs(t *testing.T) {
 func TestEdgeCase56_ConnectionLost(t *testing.T) {
 	for name, end := range map[string]func(p *peer){
 		"FIN":   func(p *peer) { p.conn.Close() },
-		"reset": func(p *peer) { p.conn.(*net.TCPConn).SetLinger(0); p.conn.Close() },
+		"reset": func(p *peer) { nettest.Reset(p.conn.(*net.TCPConn)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, p := meet(t, h2connect.Config{Shared: true})
@@ -215,7 +196,7 @@ func TestEdgeCase56_ConnectionLost(t *testing.T) {
 			p.pong()
 			end(p)
 			for s, n := range map[*h2connect.Stream]int{a: 10_000, b: 20_000} {
-				got := receive(t, readAll(s), "the bytes")
+				got := nettest.Receive(t, readAll(s), "the bytes")
 				if len(got.b) != n || !h2connect.Lost(got.err) {
 					t.Errorf("%d bytes and %v", len(got.b), got.err)
 				}
@@ -251,7 +232,7 @@ func TestInterleaved(t *testing.T) {
 	}
 	for i, id := range ids {
 		p.check(p.out.WriteData(id, true, nil))
-		if r := receive(t, got[i], "the bytes"); r.err != nil || !bytes.Equal(r.b, wanted[i].Bytes()) {
+		if r := nettest.Receive(t, got[i], "the bytes"); r.err != nil || !bytes.Equal(r.b, wanted[i].Bytes()) {
 			t.Errorf("stream %d: %d bytes and %v", i, len(r.b), r.err)
 		}
 	}
@@ -263,7 +244,7 @@ func TestWriteToSlowSocket(t *testing.T) {
 	eachKind(t, func(t *testing.T, shared bool) {
 		c, p := meet(t, h2connect.Config{Shared: shared})
 		s, id := p.dial(c)
-		near, far := socketPair(t)
+		near, far := nettest.Pair(t)
 		over := writeTo(s, near)
 		const size = 16<<20 + 1234 // more than sockets hold
 		go func() {                // ends with the bytes: the reader below takes them all
@@ -281,7 +262,7 @@ func TestWriteToSlowSocket(t *testing.T) {
 		if n, err := io.CopyN(check, far, size); err != nil || check.bad {
 			t.Fatalf("%d bytes, %v, wrong bytes: %t", n, err, check.bad)
 		}
-		if d := receive(t, over, "WriteTo"); d.n != size || d.err != nil {
+		if d := nettest.Receive(t, over, "WriteTo"); d.n != size || d.err != nil {
 			t.Errorf("%+v", d)
 		}
 	})
@@ -314,10 +295,9 @@ func TestWriteToFails(t *testing.T) {
 	eachKind(t, func(t *testing.T, shared bool) {
 		c, p := meet(t, h2connect.Config{Shared: shared})
 		s, id := p.dial(c)
-		near, far := socketPair(t)
+		near, far := nettest.Pair(t)
 		over := writeTo(s, near)
-		far.SetLinger(0)
-		far.Close()
+		nettest.Reset(far)
 		for d := over; d != nil; {
 			select {
 			case got := <-d:
@@ -355,7 +335,7 @@ func TestSend(t *testing.T) {
 		}
 		check.Write(f.Data())
 	}
-	if err := receive(t, done, "Send"); err != nil || check.bad || check.n != 200_000 {
+	if err := nettest.Receive(t, done, "Send"); err != nil || check.bad || check.n != 200_000 {
 		t.Errorf("%v, %d bytes, wrong bytes: %t", err, check.n, check.bad)
 	}
 }
@@ -379,7 +359,7 @@ func TestCloseUnblocks(t *testing.T) {
 			},
 			"a silent WriteTo": func(t *testing.T, c *h2connect.Conn, p *peer) <-chan error {
 				s, _ := p.dial(c)
-				near, _ := socketPair(t)
+				near, _ := nettest.Pair(t)
 				ch := make(chan error, 1)
 				go func() { _, err := s.WriteTo(near); ch <- err }()
 				return ch
@@ -393,26 +373,8 @@ func TestCloseUnblocks(t *testing.T) {
 				return ch
 			},
 			"Write, for the socket": func(t *testing.T, c *h2connect.Conn, p *peer) <-chan error {
-				p.check(p.out.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30}))
-				p.check(p.out.WriteWindowUpdate(0, 1<<30))
-				p.conn.(*net.TCPConn).SetReadBuffer(4 << 10)
 				s, _ := p.dial(c)
-				started := make(chan struct{})
-				ch := make(chan error, 1)
-				go func() {
-					b := pattern(128 << 10)
-					for i := 0; ; i++ {
-						if _, err := s.Write(b); err != nil {
-							ch <- err
-							return
-						}
-						if i == 0 {
-							close(started)
-						}
-					}
-				}()
-				<-started // nobody reads: soon it is stuck
-				return ch
+				return p.stick(s)
 			},
 			"the read loop, paused": func(t *testing.T, c *h2connect.Conn, p *peer) <-chan error {
 				s, id := p.dial(c)
@@ -429,7 +391,7 @@ func TestCloseUnblocks(t *testing.T) {
 				c, p := meet(t, h2connect.Config{Shared: shared})
 				ch := block(t, c, p)
 				c.Close()
-				if err := receive(t, ch, name); !errors.Is(err, net.ErrClosed) {
+				if err := nettest.Receive(t, ch, name); !errors.Is(err, net.ErrClosed) {
 					t.Errorf("got %v", err)
 				}
 				if _, _, err := c.Open(t.Context(), "d:1", nil); err == nil {

@@ -3,12 +3,14 @@ package h2connect_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"testing"
 
 	"golang.org/x/net/http2"
 
 	"github.com/pomerium/pomerium-cli/internal/h2connect"
+	"github.com/pomerium/pomerium-cli/internal/nettest"
 )
 
 // takeData reads DATA frames until n bytes have come.
@@ -44,7 +46,7 @@ func TestSendWindows(t *testing.T) {
 	p.none("with a window of -1", isData)
 	initial(31)
 	p.takeData(30)
-	if err := receive(t, done, "the upload"); err != nil {
+	if err := nettest.Receive(t, done, "the upload"); err != nil {
 		t.Fatal(err)
 	}
 	s2, _ := p.dial(c) // a new stream starts with the new value
@@ -52,7 +54,7 @@ func TestSendWindows(t *testing.T) {
 	p.takeData(31)
 	p.none("with a window of 0", isData)
 	s2.Close()
-	if err := receive(t, done, "the upload"); err == nil {
+	if err := nettest.Receive(t, done, "the upload"); err == nil {
 		t.Error("no error")
 	}
 }
@@ -65,19 +67,19 @@ func TestConnectionSendWindow(t *testing.T) {
 	d, _ := p.dial(c)
 	first := sent(a, pattern(65535))
 	p.takeData(65535)
-	if err := receive(t, first, "the first upload"); err != nil {
+	if err := nettest.Receive(t, first, "the first upload"); err != nil {
 		t.Fatal(err)
 	}
 	doneA, doneB, doneD := sent(a, pattern(10)), sent(b, pattern(20)), sent(d, pattern(30))
 	p.none("with a connection window of 0", isData)
 	d.Close() // who gives up takes nothing along
-	if receive(t, doneD, "the third upload") == nil {
+	if nettest.Receive(t, doneD, "the third upload") == nil {
 		t.Error("no error")
 	}
 	p.check(p.out.WriteWindowUpdate(0, 30))
 	p.takeData(30)
 	for _, done := range []<-chan error{doneA, doneB} {
-		if err := receive(t, done, "an upload"); err != nil {
+		if err := nettest.Receive(t, done, "an upload"); err != nil {
 			t.Error(err)
 		}
 	}
@@ -137,7 +139,7 @@ func TestEdgeCase55_SharedQueueHoldsCredit(t *testing.T) {
 		t.Errorf("%d MiB given back for %d received", got>>20, size>>20)
 	}
 	p.check(p.out.WriteData(other, true, []byte("hello")))
-	if got := receive(t, readAll(neighbour), "the neighbour's bytes"); string(got.b) != "hello" || got.err != nil {
+	if got := nettest.Receive(t, readAll(neighbour), "the neighbour's bytes"); string(got.b) != "hello" || got.err != nil {
 		t.Errorf("got %q and %v", got.b, got.err)
 	}
 	if _, err := io.CopyN(io.Discard, s, size); err != nil {
@@ -158,7 +160,7 @@ func TestSoloCredit(t *testing.T) {
 		got <- err
 	}()
 	p.data(id, 40<<20)
-	if err := receive(t, got, "the bytes"); err != nil {
+	if err := nettest.Receive(t, got, "the bytes"); err != nil {
 		t.Fatal(err)
 	}
 	if given := p.credit(id); given < 24<<20 || given > 40<<20 {
@@ -166,21 +168,25 @@ func TestSoloCredit(t *testing.T) {
 	}
 }
 
-// Padding counts as much as data does (RFC 9113 section 6.9.1).
+// Padding counts as much as data does (RFC 9113 section 6.9.1), alone as well.
 func TestPaddingIsCredited(t *testing.T) {
-	c, p := meet(t, h2connect.Config{})
-	s, id := p.dial(c)
-	done := readAll(s)
-	sent := 0
-	for sent < 20<<20 {
-		p.check(p.out.WriteDataPadded(id, false, make([]byte, 200), make([]byte, 255)))
-		sent += 200 + 1 + 255
+	for _, data := range []int{200, 0} {
+		t.Run(fmt.Sprintf("%d bytes of data", data), func(t *testing.T) {
+			c, p := meet(t, h2connect.Config{})
+			s, id := p.dial(c)
+			done := readAll(s)
+			sent := 0
+			for sent < 20<<20 {
+				p.check(p.out.WriteDataPadded(id, false, make([]byte, data), make([]byte, 255)))
+				sent += data + 1 + 255
+			}
+			if given := p.credit(id); given < 16<<20 {
+				t.Errorf("%d MiB given back for %d", given>>20, sent>>20)
+			}
+			p.check(p.out.WriteData(id, true, nil))
+			nettest.Receive(t, done, "the end")
+		})
 	}
-	if given := p.credit(id); given < 16<<20 {
-		t.Errorf("%d MiB given back for %d", given>>20, sent>>20)
-	}
-	p.check(p.out.WriteData(id, true, nil))
-	receive(t, done, "the end")
 }
 
 // A solo connection pauses for its slow local end, but not while its upload
@@ -209,7 +215,7 @@ func TestEdgeCase55_StarvingUploadEndsPause(t *testing.T) {
 				go flood() // joined below
 				p.takeData(up - 65535)
 			}
-			if err := receive(t, done, "the upload"); err != nil {
+			if err := nettest.Receive(t, done, "the upload"); err != nil {
 				t.Fatal(err)
 			}
 			<-wrote
@@ -237,7 +243,7 @@ func TestQueueLimit(t *testing.T) {
 			p1.pong()
 			p2.data(idShort, 500<<10)
 			p2.pong()
-			got := receive(t, readAll(long), "the longest")
+			got := nettest.Receive(t, readAll(long), "the longest")
 			var e *h2connect.Error
 			if !errors.Is(got.err, h2connect.ErrQueueLimit) || !errors.As(got.err, &e) || !e.Cut {
 				t.Errorf("%d bytes and %v", len(got.b), got.err)
@@ -246,7 +252,7 @@ func TestQueueLimit(t *testing.T) {
 				t.Errorf("%v", f)
 			}
 			p2.check(p2.out.WriteData(idShort, true, nil))
-			if got := receive(t, readAll(short), "the other"); len(got.b) != 500<<10 || got.err != nil {
+			if got := nettest.Receive(t, readAll(short), "the other"); len(got.b) != 500<<10 || got.err != nil {
 				t.Errorf("%d bytes and %v", len(got.b), got.err)
 			}
 			long.Close()
@@ -266,11 +272,11 @@ func TestQueueLimitForgets(t *testing.T) {
 			s.Close() // dropped with what it holds
 			continue
 		}
-		near, far := socketPair(t)
+		near, far := nettest.Pair(t)
 		over := writeTo(s, near)
 		go io.Copy(io.Discard, far) // ends with the pair
 		p.check(p.out.WriteData(id, true, nil))
-		if d := receive(t, over, "the delivery"); d.err != nil || d.n != 500<<10 {
+		if d := nettest.Receive(t, over, "the delivery"); d.err != nil || d.n != 500<<10 {
 			t.Fatalf("round %d: %+v", i, d)
 		}
 	}
@@ -299,7 +305,7 @@ func TestQueueLimitWakesPaused(t *testing.T) {
 		}
 		break
 	}
-	if r := receive(t, readAll(paused), "the victim"); !errors.Is(r.err, h2connect.ErrQueueLimit) {
+	if r := nettest.Receive(t, readAll(paused), "the victim"); !errors.Is(r.err, h2connect.ErrQueueLimit) {
 		t.Errorf("%v", r.err)
 	}
 	p1.pong() // it reads
