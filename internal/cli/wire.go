@@ -30,6 +30,7 @@ type parts struct {
 	store   login.Store                                 // nil: files where the existing client has them
 	browser func(ctx context.Context, url string) error // nil: as --browser-cmd says
 	notify  func(url string)                            // nil: print it
+	logins  *logins                                     // of forward proxies; nil: nobody is asked
 
 	// tidy gives back to the system what opening tunnels took: handshakes leave
 	// more behind than idle tunnels need.
@@ -128,6 +129,9 @@ func (w *parts) Close() {
 		_ = e.client.Close()
 		e.http.CloseIdleConnections()
 	}
+	if w.logins != nil {
+		w.logins.Close()
+	}
 }
 
 func (w *parts) newSelector() (proxy.Selector, error) {
@@ -144,7 +148,7 @@ func (w *parts) proxyConfig() proxy.Config {
 	if w.plan.proxyPair != nil {
 		secure.Certificates = []tls.Certificate{*w.plan.proxyPair}
 	}
-	return proxy.Config{
+	c := proxy.Config{
 		Timeout: w.plan.connectTimeout,
 		TLS:     secure,
 		Header:  w.plan.proxyHeader,
@@ -155,6 +159,10 @@ func (w *parts) proxyConfig() proxy.Config {
 		Schemes: w.plan.proxyAuth,
 		SPN:     w.plan.forwardProxySPN,
 	}
+	if w.logins != nil { // a nil in the interface would not be one
+		c.Logins = w.logins
+	}
+	return c
 }
 
 func (w *parts) edgeTLS() *tls.Config {
