@@ -164,14 +164,14 @@ func (w *world) keepToken(t *testing.T) (check func(*testing.T)) {
 		}
 	}
 	each(func(key string) {
-		if err := store.Save(key, good); err != nil {
+		if err := store.Save(t.Context(), key, good); err != nil {
 			t.Fatal(err)
 		}
 	})
 	return func(t *testing.T) {
 		t.Helper()
 		each(func(key string) {
-			if got, err := store.Load(key); got != good || err != nil {
+			if got, err := store.Load(t.Context(), key); got != good || err != nil {
 				t.Errorf("the token of %s is gone: %v", key, err)
 			}
 		})

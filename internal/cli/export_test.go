@@ -11,8 +11,6 @@ var (
 	HintFor  = hintFor
 	ExitCode = exitCode
 	ErrLoop  = errLoop
-
-	ErrKeptRefused = errKeptRefused
 )
 
 // Hints returns the rows of the table of hints.

@@ -23,6 +23,8 @@ type reach struct {
 	clientPair  *tls.Certificate
 	proxyPair   *tls.Certificate
 	account     *login.ServiceAccount // nil: a person signs in
+	browser     []string              // the words of --browser-cmd
+	command     string                // "pomerium-cli tcp"
 	proxyUser   *url.Userinfo         // for a proxy without a user in its URL; may be nil
 	proxyHeader http.Header
 	proxyAuth   []string // nil: all schemes
@@ -30,12 +32,15 @@ type reach struct {
 
 // check makes a reach of the flags.
 func (f reachFlags) check(cmd *cobra.Command, getenv func(string) string) (*reach, error) {
-	r := &reach{reachFlags: f, getenv: getenv}
+	r := &reach{reachFlags: f, getenv: getenv, command: cmd.CommandPath()}
 	var err error
 	if r.out, err = f.wayOut(cmd, getenv); err != nil {
 		return nil, usagef("%w", err)
 	}
 	if r.account, err = f.findAccount(cmd, getenv); err != nil {
+		return nil, err
+	}
+	if r.browser, err = f.signInFlags.check(); err != nil {
 		return nil, err
 	}
 	if err := r.readCertificates(); err != nil {

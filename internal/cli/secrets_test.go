@@ -124,7 +124,7 @@ func TestEdgeCase52_Canary(t *testing.T) {
 func (w *world) singingToken(t *testing.T) {
 	t.Helper()
 	store := token.File{Dir: filepath.Join(w.dir, "pomerium-cli", "jwts")}
-	if err := store.Save(token.Key(w.EdgeURL()), canary+".a.b"); err != nil {
+	if err := store.Save(t.Context(), token.Key(w.EdgeURL()), canary+".a.b"); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -136,7 +136,7 @@ func TestEdgeCase52_SignIn(t *testing.T) {
 	w.singingToken(t)
 	l := signedIn(t, w, w.tcp("echo.lab:7", "--log-level", "debug", "--log-format", "json"))
 	store := token.File{Dir: filepath.Join(w.dir, "pomerium-cli", "jwts")}
-	got, err := store.Load(token.Key(w.EdgeURL()))
+	got, err := store.Load(t.Context(), token.Key(w.EdgeURL()))
 	if err != nil || got == "" || sings(got) {
 		t.Fatalf("no new token was kept: %v", err)
 	}

@@ -1,14 +1,11 @@
 package cli
 
 import (
-	"bytes"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/lmittmann/tint"
 	"golang.org/x/term"
@@ -24,10 +21,8 @@ type ui struct {
 	log   *slog.Logger // for the other packages
 	paint painter
 	live  bool // a terminal, on which a line may be written over
+	waits waits
 }
-
-// patience is how long a person waits before being told what for.
-const patience = time.Second
 
 // ui makes the screen when it is first needed: before the flags have been
 // parsed if they are wrong.
@@ -39,14 +34,14 @@ func (p *program) ui() *ui {
 }
 
 func newUI(w io.Writer, asJSON bool, level slog.Level, getenv func(string) string) *ui {
-	u := &ui{out: &lockedWriter{w: w, screen: isTerminal(w)}}
+	u := &ui{out: &lockedWriter{w: w}}
 	if asJSON {
 		u.log = slog.New(slog.NewJSONHandler(u.out, &slog.HandlerOptions{Level: level}))
 		// What we say ourselves is said at every level.
 		u.json = slog.New(slog.NewJSONHandler(u.out, nil))
 		return u
 	}
-	u.live = u.out.screen && getenv("TERM") != "dumb"
+	u.live = isTerminal(w) && getenv("TERM") != "dumb"
 	u.paint = painter(u.live && getenv("NO_COLOR") == "")
 	options := &tint.Options{Level: level, TimeFormat: "15:04:05.000", NoColor: !bool(u.paint)}
 	if level >= slog.LevelInfo {
@@ -137,31 +132,6 @@ func (u *ui) SignIn(url string) {
 	u.line("sign in at " + u.paint.bold(url))
 }
 
-// Waiting shows, on a terminal and after a second, what is being waited for and
-// for how long. The result ends it.
-func (u *ui) Waiting(what string) (done func()) {
-	if !u.live {
-		return func() {}
-	}
-	start := time.Now()
-	ended := make(chan struct{})
-	var drawing sync.WaitGroup
-	drawing.Go(func() { // joined by done
-		defer u.out.status("")
-		tick := time.NewTicker(patience)
-		defer tick.Stop()
-		for {
-			select {
-			case now := <-tick.C:
-				u.out.status(u.paint.dim(fmt.Sprintf("%s ... %d s", what, int(now.Sub(start).Seconds()))))
-			case <-ended:
-				return
-			}
-		}
-	})
-	return func() { close(ended); drawing.Wait() }
-}
-
 // Failed tells of one tunnel that failed while its listener goes on.
 func (u *ui) Failed(destination string, err error) {
 	if tunnel.Lost(err) {
@@ -197,12 +167,6 @@ func withHint(hint string, attrs ...any) []any {
 		return attrs
 	}
 	return append(attrs, "hint", hint)
-}
-
-// Hold keeps what is said off the screen while a person is typing there.
-func (u *ui) Hold() (done func()) {
-	u.out.hold()
-	return u.out.release
 }
 
 func (u *ui) line(s string) { _, _ = io.WriteString(u.out, s+"\n") }
@@ -249,13 +213,7 @@ type lockedWriter struct {
 	mu   sync.Mutex
 	w    io.Writer
 	last string // the status line that is on the screen
-
-	screen bool          // w is a terminal
-	held   *bytes.Buffer // what waits until a person has typed; nil: nobody types
 }
-
-// maxHeld bounds what waits, in bytes: the rest is written as it comes.
-const maxHeld = 64 << 10
 
 // eraseLine takes the cursor to the beginning of its line and clears it.
 const eraseLine = "\r\x1b[K"
@@ -263,10 +221,7 @@ const eraseLine = "\r\x1b[K"
 func (l *lockedWriter) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.held != nil && l.held.Len()+len(p) <= maxHeld {
-		return l.held.Write(p)
-	}
-	if l.held == nil && l.last != "" {
+	if l.last != "" {
 		_, _ = io.WriteString(l.w, eraseLine)
 		defer func() { _, _ = io.WriteString(l.w, l.last) }()
 	}
@@ -277,31 +232,8 @@ func (l *lockedWriter) Write(p []byte) (int, error) {
 func (l *lockedWriter) status(s string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.held == nil && (l.last != "" || s != "") {
+	if l.last != "" || s != "" {
 		_, _ = io.WriteString(l.w, eraseLine+s)
 	}
 	l.last = s
-}
-
-func (l *lockedWriter) hold() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.screen {
-		return
-	}
-	if l.last != "" {
-		_, _ = io.WriteString(l.w, eraseLine)
-	}
-	l.held = new(bytes.Buffer)
-}
-
-// release writes what waited, and the status line of now.
-func (l *lockedWriter) release() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.held != nil {
-		_, _ = l.w.Write(l.held.Bytes())
-		_, _ = io.WriteString(l.w, l.last)
-		l.held = nil
-	}
 }

@@ -30,7 +30,9 @@ type parts struct {
 	store   login.Store                                 // nil: files where the existing client has them
 	browser func(ctx context.Context, url string) error // nil: as --browser-cmd says
 	notify  func(url string)                            // nil: print it
-	logins  *logins                                     // of forward proxies; nil: nobody is asked
+	turns   *token.Turns                                // of sign-ins; nil: each process for itself
+	signIns []*login.SignIn
+	started time.Time
 
 	// tidy gives back to the system what opening tunnels took: handshakes leave
 	// more behind than idle tunnels need.
@@ -51,7 +53,7 @@ type edgeParts struct {
 const quiet = 2 * time.Second
 
 func newParts(p *plan, u *ui) *parts {
-	w := &parts{plan: p, ui: u, edges: make(map[string]*edgeParts)}
+	w := &parts{plan: p, ui: u, edges: make(map[string]*edgeParts), started: time.Now()}
 	w.tidy = time.AfterFunc(quiet, debug.FreeOSMemory)
 	w.tidy.Stop()
 	w.selector = sync.OnceValues(w.newSelector)
@@ -127,10 +129,12 @@ func (w *parts) Close() {
 	defer w.mu.Unlock()
 	for _, e := range w.edges {
 		_ = e.client.Close()
-		e.http.CloseIdleConnections()
 	}
-	if w.logins != nil {
-		w.logins.Close()
+	for _, s := range w.signIns {
+		s.Close()
+	}
+	for _, e := range w.edges {
+		e.http.CloseIdleConnections()
 	}
 }
 
@@ -148,7 +152,7 @@ func (w *parts) proxyConfig() proxy.Config {
 	if w.plan.proxyPair != nil {
 		secure.Certificates = []tls.Certificate{*w.plan.proxyPair}
 	}
-	c := proxy.Config{
+	return proxy.Config{
 		Timeout: w.plan.connectTimeout,
 		TLS:     secure,
 		Header:  w.plan.proxyHeader,
@@ -159,10 +163,6 @@ func (w *parts) proxyConfig() proxy.Config {
 		Schemes: w.plan.proxyAuth,
 		SPN:     w.plan.forwardProxySPN,
 	}
-	if w.logins != nil { // a nil in the interface would not be one
-		c.Logins = w.logins
-	}
-	return c
 }
 
 func (w *parts) edgeTLS() *tls.Config {
@@ -175,42 +175,6 @@ func (w *parts) edgeTLS() *tls.Config {
 		c.Certificates = []tls.Certificate{*w.plan.clientPair}
 	}
 	return c
-}
-
-// tokens says who is asking: a service account, or a person with a browser.
-func (w *parts) tokens(server *url.URL, way *proxy.Transport) tunnel.Tokens {
-	if w.plan.account != nil {
-		return w.plan.account
-	}
-	browser := w.browser
-	if browser == nil {
-		browser = login.Opener(w.plan.browserCmd)
-	}
-	notify := w.notify
-	if notify == nil {
-		notify = w.ui.SignIn
-	}
-	return &login.SignIn{
-		Edge:    server,
-		HTTP:    way,
-		Store:   w.tokenStore(),
-		Key:     token.Key(server),
-		Notify:  notify,
-		Browser: browser,
-		Log:     w.ui.log,
-	}
-}
-
-func (w *parts) tokenStore() login.Store {
-	if w.store != nil {
-		return w.store
-	}
-	dir, err := token.DefaultDir()
-	if err != nil {
-		w.ui.log.Warn("tokens are kept in memory only", "err", err)
-		return &token.Memory{}
-	}
-	return token.File{Dir: dir}
 }
 
 // ownListeners are the addresses where we listen ourselves. To dial one of them

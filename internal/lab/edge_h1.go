@@ -57,7 +57,7 @@ func finish(c net.Conn) {
 		t.CloseWrite()
 		c = t.NetConn()
 	}
-	c.(*net.TCPConn).CloseWrite()
+	c.(*edgeConn).CloseWrite()
 }
 
 func (e *edge) connectH1(c net.Conn, br *bufio.Reader, req *http.Request) {

@@ -3,8 +3,6 @@ package login
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 
@@ -20,28 +18,17 @@ const userPath = "/.pomerium/user"
 // when there was no answer. Without a token the edge says that it wants a
 // sign-in. The header is that of the answer.
 func Ask(ctx context.Context, server *url.URL, way http.RoundTripper, token string) (http.Header, error) {
-	limited, cancel := context.WithTimeout(ctx, defaultTimeout)
-	defer cancel()
-	u := *server
-	u.Path = userPath
-	req, err := http.NewRequestWithContext(limited, http.MethodGet, u.String(), nil)
-	if err != nil {
-		return nil, err
+	header, _, err := askUser(ctx, server, way, token)
+	return header, err
+}
+
+// askUser asks whose token it is. The body is empty for a token of nobody in
+// particular, such as a service account's.
+func askUser(ctx context.Context, server *url.URL, way http.RoundTripper, token string) (http.Header, []byte, error) {
+	header, body, err := edge.Get(ctx, way, server, userPath, token, edge.MaxBody)
+	var answer *edge.AnswerError
+	if errors.As(err, &answer) && (answer.Status == http.StatusNotFound && token != "" || answer.Status/100 == 2) {
+		return header, nil, nil
 	}
-	req.Host = edge.Host(server)
-	edge.SetCredential(req.Header, token)
-	res, err := way.RoundTrip(req)
-	if err != nil {
-		if ctx.Err() == nil && errors.Is(limited.Err(), context.DeadlineExceeded) {
-			err = fmt.Errorf("edge %s: no answer in %v: %w", req.Host, defaultTimeout, err)
-		}
-		return nil, err
-	}
-	defer res.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(res.Body, edge.MaxBody)) // what there is of it does
-	// 404 is for a token of nobody in particular: a service account's.
-	if res.StatusCode/100 == 2 || res.StatusCode == http.StatusNotFound && token != "" {
-		return res.Header, nil
-	}
-	return res.Header, edge.NewAnswerError(req.Host, "", res.StatusCode, res.Header, body)
+	return header, body, err
 }

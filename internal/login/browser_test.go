@@ -39,7 +39,7 @@ func TestOpener(t *testing.T) {
 
 	start := func(ctx context.Context) (conn net.Conn, done chan error) {
 		done = make(chan error, 1)
-		go func() { done <- login.Opener(exe+"  --new-window -x ")(ctx, url) }()
+		go func() { done <- login.Opener([]string{exe, "--new-window", "-x"})(ctx, url) }()
 		conn, err := ln.Accept()
 		must(t, err)
 		return conn, done
@@ -74,7 +74,7 @@ func TestOpener(t *testing.T) {
 		must(t, conn.Close())
 	})
 	t.Run("no such command", func(t *testing.T) {
-		err := login.Opener("/no/such/browser --flag")(t.Context(), url)
+		err := login.Opener([]string{"/no/such/browser", "--flag"})(t.Context(), url)
 		if err == nil || !strings.Contains(err.Error(), "running /no/such/browser") || strings.Contains(err.Error(), "canary") {
 			t.Errorf("got %v", err)
 		}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -15,10 +16,17 @@ import (
 // maxToken bounds the length of a token, in bytes.
 const maxToken = 64 << 10
 
+// tokenParameter is what the edge adds to the address that a browser ends on.
+const tokenParameter = "pomerium_jwt"
+
 // callback is the loopback server to which the browser comes back with a token,
 // once. Its path is random, because the sign-in has no other secret that ties
 // the browser's visit to our request: whoever does not know the path cannot
 // slip us a token of their own.
+//
+// The visit that brings the token is sent on to the same path without it
+// (303), so that it is neither in the browser's history nor on the screen, and
+// there is told how the sign-in ended.
 type callback struct {
 	token chan string // gets the token, once
 	path  string
@@ -27,6 +35,12 @@ type callback struct {
 	taken atomic.Bool
 	srv   *http.Server
 	gone  chan struct{} // closed when the server has returned
+
+	pasted atomic.Bool   // the token did not come with a browser
+	known  chan struct{} // closed when who is set
+	who    string        // who signed in; "" if that is not known
+	shown  chan struct{} // closed when a page has told that the sign-in worked
+	showed sync.Once
 }
 
 // newCallback serves on ln until close is called.
@@ -38,6 +52,8 @@ func newCallback(ln net.Listener, edge string) *callback {
 		port:  port,
 		edge:  edge,
 		gone:  make(chan struct{}),
+		known: make(chan struct{}),
+		shown: make(chan struct{}),
 	}
 	c.srv = &http.Server{
 		Handler:           c,
@@ -61,6 +77,19 @@ func (c *callback) url(host string) string {
 	return "http://" + net.JoinHostPort(host, c.port) + c.path
 }
 
+// take takes the first token; others change nothing.
+func (c *callback) take(token string) {
+	if c.taken.CompareAndSwap(false, true) {
+		c.token <- token
+	}
+}
+
+// greet says who signed in, once.
+func (c *callback) greet(who string) {
+	c.who = who
+	close(c.known)
+}
+
 // close ends the server. A page that was sent is in the kernel's hands by then.
 func (c *callback) close() {
 	_ = c.srv.Close()
@@ -70,44 +99,72 @@ func (c *callback) close() {
 // ServeHTTP takes the token from the one request that is what the edge makes a
 // browser send. Every other request changes nothing.
 func (c *callback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	token, status, p := c.judge(r)
-	if token != "" && !c.taken.CompareAndSwap(false, true) {
-		token, status, p = "", http.StatusGone, pageUsed
-	}
-	if status == http.StatusMethodNotAllowed {
+	status, p := c.judge(r)
+	switch {
+	case status == http.StatusMethodNotAllowed:
 		w.Header().Set("Allow", http.MethodGet)
+	case status == http.StatusOK && r.URL.RawQuery != "":
+		if token := tokenOf(r.URL.RawQuery); token != "" {
+			c.take(token)
+		}
+		guard(w.Header())
+		w.Header().Set("Location", c.path)
+		w.WriteHeader(http.StatusSeeOther)
+		return
+	case status == http.StatusOK:
+		c.tell(w, r)
+		return
 	}
-	p.write(w, status, c.edge)
-	if token != "" {
-		c.token <- token // last: the server is closed when it has arrived
-	}
+	p.write(w, status, c.edge, "")
 }
 
-// judge returns the token that a request brings, or why it brings none.
-func (c *callback) judge(r *http.Request) (token string, status int, p page) {
+// judge returns what a request is to be answered: 200 if it is a browser's
+// visit to our path.
+func (c *callback) judge(r *http.Request) (status int, p page) {
 	switch {
 	case !c.ours(r.Host):
 		// A page elsewhere whose name was pointed at 127.0.0.1 (DNS rebinding).
-		return "", http.StatusMisdirectedRequest, pageNotFound
+		return http.StatusMisdirectedRequest, pageNotFound
 	case r.URL.Path != c.path:
-		return "", http.StatusNotFound, pageNotFound
+		return http.StatusNotFound, pageNotFound
 	case r.Method != http.MethodGet:
-		return "", http.StatusMethodNotAllowed, pageNotFound
+		return http.StatusMethodNotAllowed, pageNotFound
 	case prefetch(r.Header):
 		// The browser comes again when the person really goes there.
-		return "", http.StatusServiceUnavailable, pageNotFound
+		return http.StatusServiceUnavailable, pageNotFound
 	case embedded(r.Header):
-		return "", http.StatusForbidden, pageNotFound
+		return http.StatusForbidden, pageNotFound
 	}
-	query, err := url.ParseQuery(r.URL.RawQuery)
-	tokens := query["pomerium_jwt"]
-	if err != nil || len(tokens) != 1 || !validToken(tokens[0]) {
-		if c.taken.Load() {
-			return "", http.StatusGone, pageUsed
-		}
-		return "", http.StatusBadRequest, pageFailed
+	return http.StatusOK, page{}
+}
+
+// tell says how the sign-in ended.
+func (c *callback) tell(w http.ResponseWriter, r *http.Request) {
+	if !c.taken.Load() {
+		pageFailed.write(w, http.StatusBadRequest, c.edge, "")
+		return
 	}
-	return tokens[0], http.StatusOK, pageDone
+	select {
+	case <-c.known:
+	case <-r.Context().Done(): // the browser has gone, or the program goes
+		return
+	}
+	p := pageDone
+	if c.who != "" {
+		p = pageDoneAs
+	}
+	p.write(w, http.StatusOK, c.edge, c.who)
+	c.showed.Do(func() { close(c.shown) })
+}
+
+// tokenOf returns the token in a query, "" if there is not exactly one that can
+// be used.
+func tokenOf(query string) string {
+	values, err := url.ParseQuery(query)
+	if tokens := values[tokenParameter]; err == nil && len(tokens) == 1 && validToken(tokens[0]) {
+		return tokens[0]
+	}
+	return ""
 }
 
 // ours reports whether a Host header names us as the redirect did.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pomerium/pomerium-cli/internal/login"
@@ -44,11 +45,11 @@ var strangers = []struct {
 	{"frame", "GET", "%back%?pomerium_jwt=evil", "", http.Header{"Sec-Fetch-Dest": {"iframe"}}, "", 403},
 	{"script's request", "GET", "%back%?pomerium_jwt=evil", "", http.Header{"Sec-Fetch-Dest": {"empty"}}, "", 403},
 	{"no token", "GET", "%back%", "", nil, "", 400},
-	{"empty token", "GET", "%back%?pomerium_jwt=", "", nil, "", 400},
-	{"two tokens", "GET", "%back%?pomerium_jwt=evil&pomerium_jwt=good", "", nil, "", 400},
-	{"broken query", "GET", "%back%?pomerium_jwt=evil;x=%zz", "", nil, "", 400},
-	{"token with a line end", "GET", "%back%?pomerium_jwt=evil%0d%0aHost:+x", "", nil, "", 400},
-	{"token of a huge size", "GET", "%back%?pomerium_jwt=" + strings.Repeat("evil", 20<<10), "", nil, "", 400},
+	{"empty token", "GET", "%back%?pomerium_jwt=", "", nil, "", 303},
+	{"two tokens", "GET", "%back%?pomerium_jwt=evil&pomerium_jwt=good", "", nil, "", 303},
+	{"broken query", "GET", "%back%?pomerium_jwt=evil;x=%zz", "", nil, "", 303},
+	{"token with a line end", "GET", "%back%?pomerium_jwt=evil%0d%0aHost:+x", "", nil, "", 303},
+	{"token of a huge size", "GET", "%back%?pomerium_jwt=" + strings.Repeat("evil", 20<<10), "", nil, "", 303},
 }
 
 // No request but the right one changes anything, and the right one still works
@@ -79,6 +80,11 @@ func TestEdgeCase47_Strangers(t *testing.T) {
 				t.Errorf("the page repeats the request: %s", page)
 			}
 			wantSafe(t, res)
+			if res.StatusCode == http.StatusSeeOther { // an address with what may be a token does not stay in sight
+				if res, page = visitor(net.Dial).visit(t, back.String()); res.StatusCode != http.StatusBadRequest || !strings.Contains(page, "did not work") {
+					t.Errorf("sent on to %s: %s", res.Status, page)
+				}
+			}
 			if res.StatusCode == http.StatusMethodNotAllowed && res.Header.Get("Allow") != "GET" {
 				t.Errorf("Allow: %q", res.Header.Get("Allow"))
 			}
@@ -102,11 +108,13 @@ func wantSafe(t *testing.T, res *http.Response) {
 		"Cache-Control":          "no-store",
 		"Referrer-Policy":        "no-referrer",
 		"X-Content-Type-Options": "nosniff",
-		"Content-Type":           "text/html; charset=utf-8",
 	} {
 		if got := res.Header.Get(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
+	}
+	if page := res.Header.Get("Content-Type"); page != "text/html; charset=utf-8" && res.StatusCode != http.StatusSeeOther {
+		t.Errorf("Content-Type: %q", page)
 	}
 	if csp := res.Header.Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none';") || strings.Contains(csp, "script") {
 		t.Errorf("Content-Security-Policy: %q", csp)
@@ -116,46 +124,107 @@ func wantSafe(t *testing.T, res *http.Response) {
 	}
 }
 
-// A second hit while the first is being answered gets a page of its own, and
-// the first one's token stands.
+// Of several visits the first one's token counts, and all of them end on the
+// page that says who signed in.
 func TestEdgeCase47_SecondHit(t *testing.T) {
-	ln := newHeldListener(t)
-	p := newPerson()
-	s := newSignIn(t, new(fakeEdge), p)
-	s.Listen = ln.listen
+	e, p := new(fakeEdge), newPerson()
+	asked := make(chan struct{})
+	e.user = func(req *http.Request) (*http.Response, error) {
+		if got := req.Header.Get("Authorization"); got != "Pomerium "+canary {
+			t.Errorf("asked who has %q", got)
+		}
+		<-asked // the page waits for that
+		return answer(http.StatusOK, `{"email":"ann@edge.test"}`), nil
+	}
+	s := newSignIn(t, e, p)
 	done := renew(t.Context(), s, "")
 	back := callbackOf(<-p.told)
-	visit := func(token string) net.Conn {
-		conn, err := ln.dial("tcp", back.Host)
-		must(t, err)
-		_, err = conn.Write([]byte("GET " + back.Path + "?pomerium_jwt=" + url.QueryEscape(token) + " HTTP/1.1\r\nHost: " + back.Host + "\r\n\r\n"))
-		must(t, err)
-		return conn
+	dial := visitor(net.Dial)
+	for _, token := range []string{canary, "second", canary} {
+		if res, _ := dial.visit(t, back.String()+"?pomerium_jwt="+token); res.StatusCode != http.StatusSeeOther {
+			t.Errorf("the hit with %s got %s", token, res.Status)
+		}
 	}
-	first := visit(canary) // its page is not read yet: net.Pipe has no buffer, so the handler waits
-	defer first.Close()
-	line, err := first.Read(make([]byte, 1))
-	if line != 1 || err != nil {
-		t.Fatal(err)
+	(<-done).want(t, canary) // nobody waits for the page
+	close(asked)
+	res, page := dial.visit(t, back.String())
+	if res.StatusCode != http.StatusOK || !strings.Contains(page, "<b>ann@edge.test</b> is signed in to <b>edge.test</b>") {
+		t.Errorf("%s: %s", res.Status, page)
 	}
-	second := visit("second")
-	defer second.Close()
-	res, err := http.ReadResponse(bufio.NewReader(second), nil)
-	if err != nil || res.StatusCode != http.StatusGone {
-		t.Errorf("the second hit got %v, %v", res, err)
-	}
-	go func() { ignore(bufio.NewReader(first).WriteTo(discard{})) }() // ends with the connection
-	(<-done).want(t, canary)
+	wantSafe(t, res)
 }
 
-type discard struct{}
+// Where the edge does not say who signed in, or not soon, the page leaves the
+// person out. What it says is text, whatever is in it.
+func TestPageNames(t *testing.T) {
+	never := func(req *http.Request) (*http.Response, error) {
+		<-req.Context().Done()
+		return nil, req.Context().Err()
+	}
+	says := func(status int, body string) func(*http.Request) (*http.Response, error) {
+		return func(*http.Request) (*http.Response, error) { return answer(status, body), nil }
+	}
+	for name, c := range map[string]struct {
+		user func(*http.Request) (*http.Response, error)
+		want string
+	}{
+		"e-mail":        {says(200, `{"sub":"1","name":"Ann","email":"ann@edge.test"}`), "<b>ann@edge.test</b> is"},
+		"long":          {says(200, `{"email":"`+strings.Repeat("a", 300)+`"}`), ">" + strings.Repeat("a", 256) + "...</b> is"},
+		"name":          {says(200, `{"sub":"1","name":"Ann  Ng"}`), "<b>Ann  Ng</b> is"},
+		"subject":       {says(200, `{"sub":"1"}`), "<b>1</b> is"},
+		"markup":        {says(200, `{"email":"<script>x</script>"}`), "<b>&lt;script&gt;x&lt;/script&gt;</b> is"},
+		"placeholder":   {says(200, `{"email":"%edge%"}`), "<b>%edge%</b> is"},
+		"control":       {says(200, `{"email":"a\u0000\u202eb"}`), "<b>ab</b> is"},
+		"nobody":        {says(404, ""), "</b> as you."},
+		"no claims":     {says(200, `{"email":7}`), "</b> as you."},
+		"no JSON":       {says(200, "<html>"), "</b> as you."},
+		"refused":       {says(401, ""), "</b> as you."},
+		"no answer":     {func(*http.Request) (*http.Response, error) { return nil, errWay }, "</b> as you."},
+		"never answers": {never, "</b> as you."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p, ln := newPerson(), newPipes()
+				s := newSignIn(t, &fakeEdge{user: c.user}, p)
+				s.Listen = ln.listen
+				done := renew(t.Context(), s, "")
+				start := time.Now()
+				status, page := visitor(ln.dial).get(t, callbackOf(<-p.told), canary)
+				if status != http.StatusOK || !strings.Contains(page, c.want) {
+					t.Errorf("%d %s\nwant %s", status, page, c.want)
+				}
+				if took := time.Since(start); took > 2*time.Second {
+					t.Errorf("the page took %v", took)
+				}
+				(<-done).want(t, canary)
+			})
+		})
+	}
+}
 
-func (discard) Write(p []byte) (int, error) { return len(p), nil }
-
-func newHeldListener(t *testing.T) *pipes {
-	ln := newPipes()
-	t.Cleanup(func() { must(t, ln.Close()) })
-	return ln
+// A browser that does not come for the page is not waited for long, and by
+// nobody but Close.
+func TestNobodyComesForThePage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, ln := newPerson(), newPipes()
+		s := newSignIn(t, new(fakeEdge), p)
+		s.Listen = ln.listen
+		done := renew(t.Context(), s, "")
+		back := callbackOf(<-p.told)
+		start := time.Now()
+		visitor(ln.dial).visit(t, back.String()+"?pomerium_jwt="+canary)
+		(<-done).want(t, canary)
+		if took := time.Since(start); took != 0 {
+			t.Errorf("the token took %v", took)
+		}
+		s.Close()
+		if took := time.Since(start); took != 5*time.Second {
+			t.Errorf("the page was kept for %v", took)
+		}
+		if _, err := ln.dial("", ""); err == nil {
+			t.Error("the callback still listens")
+		}
+	})
 }
 
 // Two sign-ins have two addresses that nobody can guess from each other.
@@ -205,15 +274,16 @@ func FuzzCallback(f *testing.F) {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatalf("%q was not answered", raw)
 		}
-		if err == nil && res.StatusCode == http.StatusOK {
-			r := <-done
-			if r.err != nil || !strings.Contains(raw, back.Path+"?") || strings.ContainsFunc(r.token, func(c rune) bool { return c <= ' ' || c > '~' }) {
-				t.Errorf("%q got in with %q, %v", raw, r.token, r.err)
-			}
-			must(t, conn.Close())
-			return
-		}
 		must(t, conn.Close())
+		if err == nil && res.StatusCode == http.StatusSeeOther {
+			if page, _ := visitor(ln.dial).visit(t, back.String()); page.StatusCode == http.StatusOK {
+				r := <-done
+				if r.err != nil || !strings.Contains(raw, back.Path+"?") || strings.ContainsFunc(r.token, func(c rune) bool { return c <= ' ' || c > '~' }) {
+					t.Errorf("%q got in with %q, %v", raw, r.token, r.err)
+				}
+				return
+			}
+		}
 		visitor(ln.dial).get(t, back, canary)
 		(<-done).want(t, canary)
 	})

@@ -39,11 +39,20 @@ const key = "edge.test:443|true"
 type fakeEdge struct {
 	answer func(req *http.Request, redirect string) (*http.Response, error) // nil: a good URL
 
+	user func(req *http.Request) (*http.Response, error) // nil: Ann
+
 	mu        sync.Mutex
 	redirects []string
 }
 
+// RoundTrip answers both requests of a sign-in.
 func (e *fakeEdge) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Path == "/.pomerium/user" {
+		if e.user != nil {
+			return e.user(req)
+		}
+		return answer(http.StatusOK, `{"sub":"1","email":"ann@edge.test","groups":["dev"]}`), nil
+	}
 	redirect := req.URL.Query().Get("pomerium_redirect_uri")
 	e.mu.Lock()
 	e.redirects = append(e.redirects, redirect)
@@ -105,7 +114,7 @@ func newSignIn(t testing.TB, e *fakeEdge, p *person) *login.SignIn {
 			t.Errorf("a secret in the log: %s", s)
 		}
 	})
-	return &login.SignIn{
+	s := &login.SignIn{
 		Edge:    &url.URL{Scheme: "https", Host: "edge.test:443"},
 		HTTP:    e,
 		Store:   new(token.Memory),
@@ -114,6 +123,8 @@ func newSignIn(t testing.TB, e *fakeEdge, p *person) *login.SignIn {
 		Browser: p.open,
 		Log:     slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
+	t.Cleanup(s.Close)
+	return s
 }
 
 type lockedBuffer struct {
@@ -175,18 +186,31 @@ func (r result) wantError(t testing.TB, parts ...string) {
 // visitor makes one HTTP request on a connection of its own.
 type visitor func(network, addr string) (net.Conn, error)
 
-// get visits a callback with a token, as the edge makes a browser do.
+// get visits a callback with a token, as the edge makes a browser do, and
+// returns the page that the browser ends on.
 func (dial visitor) get(t testing.TB, back *url.URL, token string) (status int, page string) {
 	t.Helper()
-	req, err := http.NewRequest(http.MethodGet, back.String()+"?pomerium_jwt="+url.QueryEscape(token), nil)
+	res, page := dial.visit(t, back.String()+"?pomerium_jwt="+url.QueryEscape(token))
+	if res.StatusCode == http.StatusSeeOther {
+		if to := res.Header.Get("Location"); to != back.Path || page != "" {
+			t.Errorf("sent on to %q with %q, want %q", to, page, back.Path)
+		}
+		res, page = dial.visit(t, back.String())
+	}
+	return res.StatusCode, page
+}
+
+// visit makes a browser's request for a page.
+func (dial visitor) visit(t testing.TB, addr string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodGet, addr, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Header.Set("Sec-Fetch-Dest", "document")
 	req.Header.Set("Sec-Fetch-Mode", "navigate")
 	req.Header.Set("Sec-Fetch-Site", "cross-site")
-	res, page := dial.do(t, req)
-	return res.StatusCode, page
+	return dial.do(t, req)
 }
 
 func (dial visitor) do(t testing.TB, req *http.Request) (*http.Response, string) {
@@ -248,9 +272,9 @@ func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)
 // badStore fails as a full disk or a broken file makes it.
 type badStore struct{ load, save error }
 
-func (b badStore) Load(string) (string, error) { return "", b.load }
-func (b badStore) Save(string, string) error   { return b.save }
-func (b badStore) Delete(_, _ string) error    { return b.save }
+func (b badStore) Load(context.Context, string) (string, error) { return "", b.load }
+func (b badStore) Save(context.Context, string, string) error   { return b.save }
+func (b badStore) Delete(context.Context, string, string) error { return b.save }
 
 func ignore[T any](T, error) {}
 

@@ -29,9 +29,17 @@ const freshHold = time.Minute
 // error where there is none; Delete drops the token only if it still is the
 // given one.
 type Store interface {
-	Load(key string) (string, error)
-	Save(key, token string) error
-	Delete(key, token string) error
+	Load(ctx context.Context, key string) (string, error)
+	Save(ctx context.Context, key, token string) error
+	Delete(ctx context.Context, key, token string) error
+}
+
+// Turns has the sign-ins of several processes to one edge come one after the
+// other. Take waits for the turn, telling waiting whom it waits for, and fails
+// where the sign-in that it waited for has failed. What it returns is to be
+// called in the end, with the reason if there is no token.
+type Turns interface {
+	Take(ctx context.Context, key string, waiting func(owner string) (over func())) (done func(error), err error)
 }
 
 // SignIn gets tokens by having a person sign in with a browser. It is safe for
@@ -43,6 +51,9 @@ type SignIn struct {
 	// name: token.Key(Edge). A nil Store keeps it in memory only.
 	Store Store
 	Key   string
+	// Turns makes the sign-ins of several processes one: who waited finds the
+	// token in the Store. Nil: this process signs in for itself.
+	Turns Turns
 	// Notify is told each sign-in URL before the browser is: the first, and
 	// every five minutes a fresh one, because that is how long one lives. The
 	// URL is for the person's eyes, not for a log. Nil tells nobody.
@@ -51,6 +62,15 @@ type SignIn struct {
 	// each sign-in. That it fails is not fatal, because the URL was told to
 	// Notify. It must return when its context ends. Nil opens none.
 	Browser func(ctx context.Context, url string) error
+	// Paste asks the person, where no browser can be opened, for the address at
+	// which one elsewhere has ended, or for the token alone, and returns what
+	// they say. It is called again, with a complaint, until that can be used.
+	// The browser may come back meanwhile: it must return when its context ends.
+	// Nil asks nobody.
+	Paste func(ctx context.Context, complaint string) (string, error)
+	// Waiting is told what is being waited for; what it returns is called when
+	// that is over. Nil tells nobody.
+	Waiting func(what string) (over func())
 	// Listen opens the listener to which the browser comes back. Nil listens on
 	// a free port of 127.0.0.1.
 	Listen func(ctx context.Context) (net.Listener, error)
@@ -67,23 +87,16 @@ type SignIn struct {
 	failure error               // how the last one failed
 	failed  time.Time           // and when
 	warned  string              // what was last said about a store that cannot be read
-}
 
-// flight is one sign-in, and those who wait for it.
-type flight struct {
-	cancel  context.CancelFunc
-	waiters int           // guarded by SignIn.mu
-	done    chan struct{} // closed when token and err are set
-	token   string
-	err     error
+	pages sync.WaitGroup // the pages that browsers are still to be shown
 }
 
 // Current returns the token to send, or "" if there is none yet. That the store
 // cannot be read is logged and means that there is none.
-func (s *SignIn) Current(context.Context) (string, error) {
+func (s *SignIn) Current(ctx context.Context) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.current(), nil
+	return s.current(ctx), nil
 }
 
 // Renew returns a token to use in place of the one that the edge refused ("" if
@@ -104,8 +117,8 @@ func (s *SignIn) Renew(ctx context.Context, rejected string) (string, error) {
 		defer s.mu.Unlock()
 		return "", s.error(ErrFreshRefused)
 	}
-	s.refuse(rejected)
-	if token := s.current(); token != "" {
+	s.refuse(ctx, rejected)
+	if token := s.current(ctx); token != "" {
 		s.mu.Unlock()
 		return token, nil
 	}
@@ -125,11 +138,11 @@ func (s *SignIn) Renew(ctx context.Context, rejected string) (string, error) {
 }
 
 // current returns the newest token that the edge has not refused. s.mu is held.
-func (s *SignIn) current() string {
+func (s *SignIn) current(ctx context.Context) string {
 	if s.token != "" || s.Store == nil {
 		return s.token
 	}
-	token, err := s.Store.Load(s.Key)
+	token, err := s.Store.Load(ctx, s.Key)
 	if err != nil && err.Error() != s.warned { // not once for each connection
 		s.warned = err.Error()
 		s.log().Warn("cannot read the kept token", "edge", edge.Host(s.Edge), "err", err)
@@ -143,7 +156,7 @@ func (s *SignIn) current() string {
 
 // refuse forgets a token that the edge refused, here and in the store. s.mu is
 // held.
-func (s *SignIn) refuse(token string) {
+func (s *SignIn) refuse(ctx context.Context, token string) {
 	if token == "" {
 		return
 	}
@@ -157,78 +170,25 @@ func (s *SignIn) refuse(token string) {
 	if s.Store == nil {
 		return
 	}
-	if err := s.Store.Delete(s.Key, token); err != nil {
+	if err := s.Store.Delete(ctx, s.Key, token); err != nil {
 		s.log().Warn("cannot drop the refused token", "edge", edge.Host(s.Edge), "err", err)
 	}
 }
 
-// board joins the sign-in under way, or starts one. s.mu is held.
-func (s *SignIn) board(ctx context.Context) *flight {
-	if s.flight == nil {
-		// The first to ask may give up while others still wait.
-		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		s.flight = &flight{cancel: cancel, done: make(chan struct{})}
-		go s.fly(ctx, s.flight) // joined by whoever waits for done
-	}
-	s.flight.waiters++
-	return s.flight
-}
-
-// leave is the end of one caller's patience. The last one stops the sign-in,
-// and sees that its listener is gone.
-func (s *SignIn) leave(f *flight) {
-	s.mu.Lock()
-	f.waiters--
-	last := f.waiters == 0
-	if last && s.flight == f {
-		s.flight = nil
-	}
-	s.mu.Unlock()
-	if last {
-		f.cancel()
-		<-f.done
-	}
-}
-
-// fly signs in and tells all who wait.
-func (s *SignIn) fly(ctx context.Context, f *flight) {
-	defer f.cancel()
-	start := time.Now()
-	// Where sign-ins of several processes become one, the lock is taken here and
-	// the store asked once more.
-	token, err := s.signIn(ctx)
-	if err == nil {
-		s.log().Info("signed in", "edge", edge.Host(s.Edge), "took", time.Since(start))
-		s.save(token)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case err == nil:
-		s.token, s.failure = token, nil
-		s.fresh, s.signed = token, time.Now()
-		delete(s.refused, token)
-	case ctx.Err() == nil: // it was not given up by all who waited
-		err = s.error(err)
-		s.failure, s.failed = err, time.Now()
-	}
-	if s.flight == f {
-		s.flight = nil
-	}
-	f.token, f.err = token, err
-	close(f.done)
-}
-
 // save keeps a token for the next run. Where that cannot be done, this run goes
 // on with it all the same.
-func (s *SignIn) save(token string) {
+func (s *SignIn) save(ctx context.Context, token string) {
 	if s.Store == nil {
 		return
 	}
-	if err := s.Store.Save(s.Key, token); err != nil {
+	if err := s.Store.Save(ctx, s.Key, token); err != nil {
 		s.log().Warn("cannot keep the token: the next run will ask to sign in again", "edge", edge.Host(s.Edge), "err", err)
 	}
 }
+
+// Close waits until the browser that brought a token has been shown the page
+// that says so: five seconds at most. A SignIn that is closed may be used again.
+func (s *SignIn) Close() { s.pages.Wait() }
 
 func (s *SignIn) error(err error) error {
 	return &Error{Op: "signing in to " + edge.Host(s.Edge), Err: err}

@@ -46,9 +46,10 @@ func TestSignIn(t *testing.T) {
 	if got, err := s.Current(t.Context()); got != canary || err != nil {
 		t.Errorf("after: %q, %v", got, err)
 	}
-	if got, _ := s.Store.Load(key); got != canary {
+	if got, _ := s.Store.Load(t.Context(), key); got != canary {
 		t.Errorf("kept: %q", got)
 	}
+	s.Close()
 	if _, err := net.Dial("tcp", back.Host); err == nil {
 		t.Error("the callback still listens")
 	}
@@ -251,14 +252,14 @@ func TestEdgeCase48_Refused(t *testing.T) {
 
 func TestRenewTakesANewerToken(t *testing.T) {
 	s := newSignIn(t, new(fakeEdge), newPerson())
-	must(t, s.Store.Save(key, "old"))
+	must(t, s.Store.Save(t.Context(), key, "old"))
 	if got, _ := s.Current(t.Context()); got != "old" {
 		t.Fatalf("got %q", got)
 	}
-	must(t, s.Store.Save(key, "newer")) // by another process
+	must(t, s.Store.Save(t.Context(), key, "newer")) // by another process
 	(<-renew(t.Context(), s, "old")).want(t, "newer")
 	(<-renew(t.Context(), s, "old")).want(t, "newer") // a tunnel that was slow to be refused
-	if got, _ := s.Store.Load(key); got != "newer" {
+	if got, _ := s.Store.Load(t.Context(), key); got != "newer" {
 		t.Errorf("kept: %q", got)
 	}
 }
@@ -312,7 +313,7 @@ func TestFreshTokenRefused(t *testing.T) {
 			}
 			(<-renew(t.Context(), s, "older")).want(t, canary) // a tunnel that was slow to be refused
 		}
-		if kept, _ := s.Store.Load(key); kept != canary || len(p.opened) != 1 {
+		if kept, _ := s.Store.Load(t.Context(), key); kept != canary || len(p.opened) != 1 {
 			t.Errorf("kept %q, %d browsers", kept, len(p.opened))
 		}
 		time.Sleep(time.Minute)
@@ -326,9 +327,11 @@ type stuckStore struct {
 	deletes int
 }
 
-func (s *stuckStore) Load(string) (string, error) { return s.token, nil }
-func (s *stuckStore) Save(string, string) error   { return errors.New("read-only file system") }
-func (s *stuckStore) Delete(string, string) error {
+func (s *stuckStore) Load(context.Context, string) (string, error) { return s.token, nil }
+func (s *stuckStore) Save(context.Context, string, string) error {
+	return errors.New("read-only file system")
+}
+func (s *stuckStore) Delete(context.Context, string, string) error {
 	s.deletes++
 	return errors.New("read-only file system")
 }
@@ -360,7 +363,7 @@ func TestStoreFails(t *testing.T) {
 // Whatever goes wrong on the way, a token in the store stays there.
 func TestEdgeCase42_FailureKeepsTheToken(t *testing.T) {
 	store := token.File{Dir: t.TempDir()}
-	must(t, store.Save("other|true", "else"))
+	must(t, store.Save(t.Context(), "other|true", "else"))
 	e := &fakeEdge{answer: func(*http.Request, string) (*http.Response, error) { return nil, errWay }}
 	s := newSignIn(t, e, newPerson())
 	s.Store = store
@@ -369,14 +372,14 @@ func TestEdgeCase42_FailureKeepsTheToken(t *testing.T) {
 	if !errors.Is(r.err, errWay) {
 		t.Errorf("the way's error is not in the chain of %v", r.err)
 	}
-	if got, err := store.Load("other|true"); got != "else" || err != nil {
+	if got, err := store.Load(t.Context(), "other|true"); got != "else" || err != nil {
 		t.Errorf("another edge's token: %q, %v", got, err)
 	}
-	must(t, store.Save(key, "kept"))
+	must(t, store.Save(t.Context(), key, "kept"))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	(<-renew(ctx, s, "kept")).wantError(t, "context canceled")
-	if got, err := store.Load(key); got != "kept" || err != nil {
+	if got, err := store.Load(t.Context(), key); got != "kept" || err != nil {
 		t.Errorf("the token: %q, %v", got, err)
 	}
 }

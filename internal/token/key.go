@@ -26,8 +26,8 @@ func Key(edge *url.URL) string {
 	return host + "|true"
 }
 
-// fileName returns the name of the file that the existing client keeps the
-// token of key in: the key's digest in base 36, upper case.
+// fileName returns the name, without its ending, of the file that the existing
+// client keeps the token of key in: the key's digest in base 36, upper case.
 func fileName(key string) string {
 	mac := hmac.New(sha512.New512_256, []byte("LocalJWTCache"))
 	mac.Write([]byte(key))
@@ -40,5 +40,5 @@ func fileName(key string) string {
 		}
 		digits = "0" + digits
 	}
-	return digits + ".jwt"
+	return digits
 }

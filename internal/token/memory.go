@@ -1,6 +1,9 @@
 package token
 
-import "sync"
+import (
+	"context"
+	"sync"
+)
 
 // Memory keeps tokens for one run. The zero value is ready; it is safe for
 // concurrent use.
@@ -10,14 +13,14 @@ type Memory struct {
 }
 
 // Load returns the token kept for key, or "".
-func (m *Memory) Load(key string) (string, error) {
+func (m *Memory) Load(_ context.Context, key string) (string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.tokens[key], nil
 }
 
 // Save keeps token for key.
-func (m *Memory) Save(key, token string) error {
+func (m *Memory) Save(_ context.Context, key, token string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.tokens == nil {
@@ -27,12 +30,21 @@ func (m *Memory) Save(key, token string) error {
 	return nil
 }
 
-// Delete drops the token of key if it still is the given one.
-func (m *Memory) Delete(key, token string) error {
+// Delete drops the token of key if it still is the given one. An empty token
+// stands for any.
+func (m *Memory) Delete(_ context.Context, key, token string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.tokens[key] == token {
+	if token == "" || m.tokens[key] == token {
 		delete(m.tokens, key)
 	}
+	return nil
+}
+
+// Clear drops the tokens of all edges.
+func (m *Memory) Clear(context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.tokens)
 	return nil
 }

@@ -16,7 +16,7 @@ import (
 func TestFileModes(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "pomerium-cli", "jwts")
 	f := token.File{Dir: dir}
-	must(t, f.Save(key, "abc"))
+	must(t, f.Save(t.Context(), key, "abc"))
 	for _, path := range []string{dir, filepath.Dir(dir)} {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o700 {
 			t.Errorf("%s: %v, %v", path, info.Mode(), err)
@@ -24,7 +24,7 @@ func TestFileModes(t *testing.T) {
 	}
 	path := filepath.Join(dir, list(t, dir)[0])
 	must(t, os.Chmod(path, 0o644))
-	must(t, f.Save(key, "def"))
+	must(t, f.Save(t.Context(), key, "def"))
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%s: %v, %v", path, info.Mode(), err)
 	}

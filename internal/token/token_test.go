@@ -1,6 +1,7 @@
 package token_test
 
 import (
+	"context"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -19,9 +20,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const key = "edge.test:8443|true"
 
 type store interface {
-	Load(key string) (string, error)
-	Save(key, token string) error
-	Delete(key, token string) error
+	Load(ctx context.Context, key string) (string, error)
+	Save(ctx context.Context, key, token string) error
+	Delete(ctx context.Context, key, token string) error
+	Clear(ctx context.Context) error
 }
 
 func TestKey(t *testing.T) {
@@ -52,7 +54,7 @@ func TestFileNames(t *testing.T) {
 		"edge150.test:443|true":         "0HK7XGQ59SH5Q8ILM2BC4NK9UI2KQLHP5NQ8F9LO07GMFYM5L.jwt",
 	} {
 		dir := t.TempDir()
-		if err := (token.File{Dir: dir}).Save(key, "abc"); err != nil {
+		if err := (token.File{Dir: dir}).Save(t.Context(), key, "abc"); err != nil {
 			t.Fatal(err)
 		}
 		if b, err := os.ReadFile(filepath.Join(dir, want)); err != nil || string(b) != "abc" {
@@ -69,13 +71,13 @@ func TestStores(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			expect(t, s, key, "")
-			must(t, s.Delete(key, "none"))
-			must(t, s.Save(key, "one"))
-			must(t, s.Save("other|true", "else"))
+			must(t, s.Delete(t.Context(), key, "none"))
+			must(t, s.Save(t.Context(), key, "one"))
+			must(t, s.Save(t.Context(), "other|true", "else"))
 			expect(t, s, key, "one")
-			must(t, s.Save(key, "two"))
+			must(t, s.Save(t.Context(), key, "two"))
 			expect(t, s, key, "two")
-			must(t, s.Delete(key, "two"))
+			must(t, s.Delete(t.Context(), key, "two"))
 			expect(t, s, key, "")
 			expect(t, s, "other|true", "else")
 		})
@@ -89,8 +91,8 @@ func TestEdgeCase42_DeleteSparesANewerToken(t *testing.T) {
 		"memory": new(token.Memory),
 	} {
 		t.Run(name, func(t *testing.T) {
-			must(t, s.Save(key, "newer"))
-			must(t, s.Delete(key, "refused"))
+			must(t, s.Save(t.Context(), key, "newer"))
+			must(t, s.Delete(t.Context(), key, "refused"))
 			expect(t, s, key, "newer")
 		})
 	}
@@ -101,15 +103,15 @@ func TestEdgeCase42_DeleteAgainstSave(t *testing.T) {
 	f := token.File{Dir: t.TempDir()}
 	for i := range 200 {
 		old, fresh := "old"+strconv.Itoa(i), "new"+strconv.Itoa(i)
-		must(t, f.Save(key, old))
+		must(t, f.Save(t.Context(), key, old))
 		var both sync.WaitGroup
 		both.Go(func() {
-			if err := f.Delete(key, old); err != nil {
+			if err := f.Delete(t.Context(), key, old); err != nil {
 				t.Error(err)
 			}
 		})
 		both.Go(func() {
-			if err := f.Save(key, fresh); err != nil {
+			if err := f.Save(t.Context(), key, fresh); err != nil {
 				t.Error(err)
 			}
 		})
@@ -134,17 +136,17 @@ func TestBrokenFile(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := token.File{Dir: t.TempDir()}
-			must(t, f.Save(key, "abc"))
+			must(t, f.Save(t.Context(), key, "abc"))
 			path := filepath.Join(f.Dir, list(t, f.Dir)[0])
 			must(t, os.WriteFile(path, []byte(content), 0o600))
-			got, err := f.Load(key)
+			got, err := f.Load(t.Context(), key)
 			if got != "" || err == nil || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "canary") {
 				t.Errorf("got %q, %v", got, err)
 			}
-			if err := f.Delete(key, "abc"); err == nil {
+			if err := f.Delete(t.Context(), key, "abc"); err == nil {
 				t.Error("Delete said nothing")
 			}
-			must(t, f.Save(key, "def"))
+			must(t, f.Save(t.Context(), key, "def"))
 			expect(t, f, key, "def")
 		})
 	}
@@ -152,7 +154,7 @@ func TestBrokenFile(t *testing.T) {
 
 func TestFileEndsWithANewline(t *testing.T) {
 	f := token.File{Dir: t.TempDir()}
-	must(t, f.Save(key, "abc"))
+	must(t, f.Save(t.Context(), key, "abc"))
 	must(t, os.WriteFile(filepath.Join(f.Dir, list(t, f.Dir)[0]), []byte("def\r\n"), 0o600))
 	expect(t, f, key, "def")
 }
@@ -162,19 +164,19 @@ func TestUnusableDirectory(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	must(t, os.WriteFile(file, nil, 0o600))
 	f := token.File{Dir: filepath.Join(file, "jwts")}
-	if err := f.Save(key, "canary"); err == nil || strings.Contains(err.Error(), "canary") {
+	if err := f.Save(t.Context(), key, "canary"); err == nil || strings.Contains(err.Error(), "canary") {
 		t.Errorf("Save: %v", err)
 	}
-	if got, _ := f.Load(key); got != "" {
+	if got, _ := f.Load(t.Context(), key); got != "" {
 		t.Errorf("Load: %q", got)
 	}
 }
 
 func TestSaveRefusesWhatIsNoToken(t *testing.T) {
 	f := token.File{Dir: t.TempDir()}
-	must(t, f.Save(key, "abc"))
+	must(t, f.Save(t.Context(), key, "abc"))
 	for _, bad := range []string{"", "a b", "a\nb"} {
-		if err := f.Save(key, bad); err == nil {
+		if err := f.Save(t.Context(), key, bad); err == nil {
 			t.Errorf("%q was saved", bad)
 		}
 	}
@@ -184,11 +186,11 @@ func TestSaveRefusesWhatIsNoToken(t *testing.T) {
 // A failed replacement leaves neither half a file nor a temporary one.
 func TestFailedSaveLeavesNothing(t *testing.T) {
 	f := token.File{Dir: t.TempDir()}
-	must(t, f.Save(key, "abc"))
+	must(t, f.Save(t.Context(), key, "abc"))
 	path := filepath.Join(f.Dir, list(t, f.Dir)[0])
 	must(t, os.Remove(path))
 	must(t, os.MkdirAll(filepath.Join(path, "in the way"), 0o700)) // no rename replaces it
-	if err := f.Save(key, "def"); err == nil {
+	if err := f.Save(t.Context(), key, "def"); err == nil {
 		t.Error("saved over a directory")
 	}
 	if files := list(t, f.Dir); len(files) != 1 {
@@ -219,9 +221,9 @@ func FuzzFile(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, content []byte) {
 		store := token.File{Dir: t.TempDir()}
-		must(t, store.Save(key, "abc"))
+		must(t, store.Save(t.Context(), key, "abc"))
 		must(t, os.WriteFile(filepath.Join(store.Dir, list(t, store.Dir)[0]), content, 0o600))
-		got, err := store.Load(key)
+		got, err := store.Load(t.Context(), key)
 		if (got == "") == (err == nil) {
 			t.Errorf("token %q with error %v", got, err)
 		}
@@ -233,7 +235,7 @@ func FuzzFile(f *testing.F) {
 
 func expect(t *testing.T, s store, key, want string) {
 	t.Helper()
-	if got, err := s.Load(key); got != want || err != nil {
+	if got, err := s.Load(t.Context(), key); got != want || err != nil {
 		t.Errorf("got %q, %v; want %q", got, err, want)
 	}
 }

@@ -1,0 +1,103 @@
+package cli
+
+import (
+	"context"
+	"net/url"
+
+	"github.com/spf13/pflag"
+
+	"github.com/pomerium/pomerium-cli/internal/login"
+	"github.com/pomerium/pomerium-cli/internal/token"
+	"github.com/pomerium/pomerium-cli/proxy"
+	"github.com/pomerium/pomerium-cli/tunnel"
+)
+
+// signInFlags say how a person signs in, and where the token is kept.
+type signInFlags struct {
+	browserCmd string
+	noBrowser  bool
+	tokenStore string
+}
+
+// The values of --token-store.
+const (
+	storeFile   = "file"
+	storeMemory = "memory"
+)
+
+func (f *signInFlags) add(s *pflag.FlagSet) {
+	s.StringVar(&f.browserCmd, "browser-cmd", "", "`command` that opens the sign-in page, with arguments as in a shell; the page's URL is\nadded as the last (default: the system's browser)")
+	s.BoolVar(&f.noBrowser, "no-browser", false, "open no browser: the URL is printed, to be opened anywhere")
+	s.StringVar(&f.tokenStore, "token-store", storeFile, "`place` where tokens are kept: file (where the existing pomerium-cli has them), or\nmemory (for this run alone)")
+}
+
+// check refuses what cannot be meant, and returns the words of --browser-cmd.
+func (f *signInFlags) check() (browser []string, err error) {
+	switch f.tokenStore {
+	case storeFile, storeMemory:
+	default:
+		return nil, usagef("--token-store %q: not file or memory", f.tokenStore)
+	}
+	if f.noBrowser && f.browserCmd != "" {
+		return nil, usagef("--no-browser and --browser-cmd: only one of them can be meant")
+	}
+	if browser, err = login.Words(f.browserCmd); err != nil {
+		return nil, usagef("--browser-cmd: %w", err)
+	}
+	return browser, nil
+}
+
+// tokens says who is asking: a service account, or a person with a browser.
+func (w *parts) tokens(server *url.URL, way *proxy.Transport) tunnel.Tokens {
+	if w.plan.account != nil {
+		return w.plan.account
+	}
+	s := &login.SignIn{
+		Edge:    server,
+		HTTP:    way,
+		Store:   w.tokenStore(),
+		Key:     token.Key(server),
+		Notify:  w.notify,
+		Browser: w.opener(),
+		Waiting: w.ui.Waiting,
+		Log:     w.ui.log,
+	}
+	if s.Notify == nil {
+		s.Notify = w.ui.SignIn
+	}
+	if w.turns != nil { // a nil in the interface would not be one
+		s.Turns = w.turns
+	}
+	w.signIns = append(w.signIns, s)
+	return s
+}
+
+// opener opens a browser; nil: none is to be opened.
+func (w *parts) opener() func(ctx context.Context, url string) error {
+	switch {
+	case w.browser != nil:
+		return w.browser
+	case w.plan.noBrowser:
+		return nil
+	}
+	return login.Opener(w.plan.browser)
+}
+
+// tokenStore is where tokens are kept: one place for all edges.
+func (w *parts) tokenStore() login.Store {
+	if w.store != nil {
+		return w.store
+	}
+	w.store = new(token.Memory)
+	if w.plan.tokenStore == storeMemory {
+		return w.store
+	}
+	dir, err := token.DefaultDir()
+	if err != nil {
+		w.ui.log.Warn("tokens are kept in memory only", "err", err)
+		return w.store
+	}
+	w.store = token.File{Dir: dir}
+	w.turns = &token.Turns{Dir: dir, Command: w.plan.command, Started: w.started, Log: w.ui.log}
+	return w.store
+}

@@ -1,0 +1,155 @@
+package token
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// maxSize bounds the size of a token and of its file, in bytes. The edge takes
+// no header of more than 128 KiB.
+const maxSize = 128 << 10
+
+// halfMade is how old a temporary file is when whoever made it will not finish
+// it: it was killed.
+const halfMade = time.Minute
+
+// load returns what parse finds in the file at path, "" if there is no file.
+func load(path string, parse func([]byte) (string, error)) (string, error) {
+	content, err := read(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	token, err := parse(content)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	return token, nil
+}
+
+// read returns the content of a file, up to one byte more than a token may have.
+func read(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return io.ReadAll(io.LimitReader(file, maxSize+1))
+}
+
+// replace gives the file at path a new content, in one step. It makes the
+// directory, and takes away what killed processes have left of such a step.
+func replace(path string, content []byte) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	sweep(path)
+	tmp, err := os.CreateTemp(dir, tempPrefix(path)+"*")
+	if err != nil {
+		return err
+	}
+	_, err = tmp.Write(content)
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if cerr := tmp.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(tmp.Name()))
+	}
+	return nil
+}
+
+// tempPrefix is what the names of temporary files for path begin with.
+func tempPrefix(path string) string { return "." + filepath.Base(path) + "." }
+
+// sweep removes the temporary files for path that nobody will finish: they hold
+// tokens.
+func sweep(path string) {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return // the step itself will tell
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), tempPrefix(path)) {
+			continue
+		}
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > halfMade {
+			_ = os.Remove(filepath.Join(filepath.Dir(path), e.Name()))
+		}
+	}
+}
+
+// drop removes the file at path if parse finds the given token in it, or any
+// file if token is empty.
+func drop(path, token string, parse func([]byte) (string, error)) error {
+	if token == "" {
+		if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	if kept, err := load(path, parse); err != nil || kept != token {
+		return err
+	}
+	return dropAside(path, token, parse)
+}
+
+// dropAside takes the file aside before it deletes it, and puts it back if it
+// turns out to be a newer one that arrived between our look and our hand.
+func dropAside(path, token string, parse func([]byte) (string, error)) error {
+	aside, err := asideName(path)
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(path, aside); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return os.Remove(aside)
+		}
+		return errors.Join(err, os.Remove(aside))
+	}
+	if kept, err := load(aside, parse); err == nil && kept != token {
+		// A link does not replace what a third process may have put there.
+		if err := os.Link(aside, path); err != nil && !errors.Is(err, fs.ErrExist) {
+			return errors.Join(err, os.Remove(aside))
+		}
+	}
+	return os.Remove(aside)
+}
+
+// asideName makes an empty file beside path, for its owner alone.
+func asideName(path string) (string, error) {
+	tmp, err := os.CreateTemp(filepath.Dir(path), tempPrefix(path)+"*")
+	if err != nil {
+		return "", err
+	}
+	return tmp.Name(), tmp.Close()
+}
+
+// clearDir removes the files of a directory whose names end so, and those that
+// were to become such files.
+func clearDir(dir, ending string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		if name := e.Name(); strings.HasSuffix(name, ending) || strings.HasPrefix(name, ".") && strings.Contains(name, ending+".") {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, name)))
+		}
+	}
+	return err
+}

@@ -1,0 +1,63 @@
+//go:build unix
+
+package token_test
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// lockAlone locks a file, and does nothing else.
+func lockAlone(t *testing.T, path string) (release func()) {
+	t.Helper()
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	must(t, err)
+	must(t, unix.Flock(int(file.Fd()), unix.LOCK_EX))
+	return func() { must(t, file.Close()) }
+}
+
+// A lock that is held by somebody of whom nothing is heard is broken: a machine
+// that is gone, whose lock the file server keeps; a process that was stopped.
+func TestSilentOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		turn := <-newProcess(dir).take(t.Context())
+		must(t, turn.err)
+		turn.done(nil)
+		path := lockFile(t, dir)
+		must(t, os.WriteFile(path, []byte(`{"id":"x","pid":7,"host":"far.test"}`), 0o600))
+		release := lockAlone(t, path)
+		defer release()
+		var said bytes.Buffer
+		start := time.Now()
+		p := newProcess(dir)
+		p.Log = slog.New(slog.NewTextHandler(&said, nil))
+		turn = <-p.take(t.Context())
+		must(t, turn.err)
+		if took := time.Since(start); took < 30*time.Second || took > 35*time.Second {
+			t.Errorf("broken after %v", took)
+		}
+		if !strings.Contains(said.String(), `process="process 7 on far.test"`) {
+			t.Errorf("the log says %s", &said)
+		}
+		// The new lock is as good as any.
+		next := newProcess(dir).take(t.Context())
+		time.Sleep(time.Hour)
+		select {
+		case <-next:
+			t.Fatal("two at once")
+		default:
+		}
+		turn.done(nil)
+		turn = <-next
+		must(t, turn.err)
+		turn.done(nil)
+	})
+}
