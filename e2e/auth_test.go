@@ -109,14 +109,19 @@ func TestEdgeCase20_Renewal(t *testing.T) {
 	cache, first := filepath.Join(t.TempDir(), "cache"), filepath.Join(t.TempDir(), "first")
 	args := arguments(proxy(t, "squid-negotiate"), "h1", world.Echo, goodToken...)
 	tun := openAt(t, t.TempDir(), args, "KRB5_CONFIG="+kdc.Conf, "KRB5CCNAME=FILE:"+cache)
-	kinit(t, kdc, cache, "4s")
+	kinit(t, kdc, cache, "5s")
 	must(t, nil, "cp", cache, first)
 	pingPong(t, tun)
-	must(t, nil, "sleep", "2")
-	if err := w.Renew(t.Context(), kdc, cache); err != nil {
-		t.Fatal(err)
+	renew := func() {
+		t.Helper()
+		if err := w.Renew(t.Context(), kdc, cache); err != nil {
+			t.Fatal(err)
+		}
 	}
+	must(t, nil, "sleep", "2")
+	renew()
 	expired(t, kdc, first)
+	renew()       // for time enough to look at it
 	for range 3 { // a connection may have been kept ready
 		pingPong(t, tun)
 	}

@@ -247,13 +247,17 @@ func findOut(ctx context.Context, err error) (again bool, _ error) {
 	default:
 		return false, err
 	}
+	var id *identity
+	var why, more error
 	if open != nil && !open.looked {
-		if id, _ := h.become(ctx, &h.kept, now, w, h.Logins.Kept); id != nil {
-			return true, nil
+		id, why = h.become(ctx, &h.kept, now, w, h.Logins.Kept)
+	}
+	if id == nil {
+		if id, more = h.become(ctx, &h.asked, now, w, h.Logins.Ask); more != nil {
+			why = more
 		}
 	}
-	id, why := h.become(ctx, &h.asked, now, w, h.Logins.Ask)
-	if why != nil {
+	if id == nil && why != nil {
 		told := *failed
 		told.Err = &unasked{failed.Err, why}
 		return false, &told

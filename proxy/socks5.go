@@ -222,6 +222,9 @@ func (w *wire) socksAsk(command byte, address []byte) (bound string, err error) 
 	if _, err := w.conn.Write(append([]byte{socksVersion, command, 0}, address...)); err != nil {
 		return "", fmt.Errorf("sending the SOCKS5 request: %w", err)
 	}
+	if err := w.peek(); errors.Is(err, io.EOF) { // it has answered the greeting, so it is a SOCKS5 proxy
+		return "", fmt.Errorf("the proxy closed the connection in place of a reply, as ssh -D does where it does not reach the target: %w", io.ErrUnexpectedEOF)
+	}
 	answer, err := w.socksAnswer(2)
 	if err != nil {
 		return "", err

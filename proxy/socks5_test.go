@@ -80,6 +80,7 @@ func TestEdgeCase27_Replies(t *testing.T) {
 		{"early bytes", socksOpen + "SSH-2.0-x\r\n", "SSH-2.0-x\r\n", ""},
 		{"early bytes behind a name", "\x05\x00\x00\x03\x01x\x00\x50\x05\x00", "\x05\x00", ""},
 		{"address of no type", "\x05\x00\x00\x09\x00\x00\x00\x00\x00\x00", "", "the proxy's reply has an address of type 9, which RFC 1928 does not define"},
+		{"none", "", "", "the proxy closed the connection in place of a reply, as ssh -D does where it does not reach the target: unexpected EOF"},
 		{"cut short", "\x05\x00\x00\x01\x00", "", "the proxy closed the connection in the middle of its answer: unexpected EOF"},
 		{"1", "\x05\x01", "", "the proxy failed (general SOCKS server failure) (SOCKS5 reply 1)"},
 		{"2", "\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00", "", "the proxy's rules do not allow this connection (SOCKS5 reply 2)"},

@@ -11,6 +11,8 @@ var (
 	HintFor  = hintFor
 	ExitCode = exitCode
 	ErrLoop  = errLoop
+
+	ErrKeptRefused = errKeptRefused
 )
 
 // Hints returns the rows of the table of hints.

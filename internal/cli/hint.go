@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/pomerium/pomerium-cli/internal/edge"
+	"github.com/pomerium/pomerium-cli/internal/keyring"
 	"github.com/pomerium/pomerium-cli/internal/listen"
 	"github.com/pomerium/pomerium-cli/internal/login"
 	"github.com/pomerium/pomerium-cli/internal/pac"
@@ -148,6 +149,10 @@ func hintProxyAuth(err error) string {
 		return ""
 	}
 	switch {
+	case errors.Is(err, errKeptRefused):
+		return "type the new password in a terminal: --save puts it in place of the old; or give POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD, which come before the keyring"
+	case errors.Is(err, keyring.ErrLocked), errors.Is(err, keyring.ErrDismissed):
+		return "unlock the keyring, or give POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD, or --forward-proxy-credentials-file"
 	case errors.Is(err, proxy.ErrRejected):
 		return "check user and password in " + setting(e.Source) + " (% # / ? @ in them are written as %25 %23 %2F %3F %40), or in POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD"
 	case errors.Is(err, proxy.ErrNoService):
@@ -163,9 +168,9 @@ func hintProxyAuth(err error) string {
 	case strings.HasPrefix(e.Source, ofScript):
 		return "give user and password in POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD; --forward-proxy-auth may forbid what the proxy offers"
 	case strings.HasPrefix(e.Hop, "socks"):
-		return "put user and password in " + setting(e.Source) + ": " + withUser(e.Hop)
+		return "put user and password in " + setting(e.Source) + ": " + withUser(e.Hop) + ", in POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD, or in a --forward-proxy-credentials-file"
 	}
-	return "put user and password in " + setting(e.Source) + ": " + withUser(e.Hop) + ", or in POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD; --forward-proxy-auth may forbid what the proxy offers"
+	return "put user and password in " + setting(e.Source) + ": " + withUser(e.Hop) + ", in POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD, or in a --forward-proxy-credentials-file; --forward-proxy-auth may forbid what the proxy offers"
 }
 
 // spoken reports whether package proxy knows an authentication scheme.

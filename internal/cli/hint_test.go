@@ -16,6 +16,7 @@ import (
 
 	"github.com/pomerium/pomerium-cli/internal/cli"
 	"github.com/pomerium/pomerium-cli/internal/edge"
+	"github.com/pomerium/pomerium-cli/internal/keyring"
 	"github.com/pomerium/pomerium-cli/internal/listen"
 	"github.com/pomerium/pomerium-cli/internal/login"
 	"github.com/pomerium/pomerium-cli/internal/pac"
@@ -63,12 +64,14 @@ var troubles = []struct {
 	{proxyErr(proxy.OpAuth, func(e *proxy.Error) { e.Status, e.Schemes = 407, []string{"Basic"} }), "in --forward-proxy: http://user:password@proxy.internal:3128", 3},
 	{proxyErr(proxy.OpAuth, func(e *proxy.Error) { e.Source = "HTTPS_PROXY" }), "in HTTPS_PROXY: http://user:password@", 3},
 	{proxyErr(proxy.OpAuth, func(e *proxy.Error) { e.Schemes = []string{"Bearer", "Hawk"} }), "none of these is spoken here", 3},
-	{proxyErr(proxy.OpAuth, func(e *proxy.Error) { e.Schemes = []string{"Bearer", "NTLM"} }), "POMERIUM_FORWARD_PROXY_PASSWORD; --forward-proxy-auth", 3},
+	{proxyErr(proxy.OpAuth, func(e *proxy.Error) { e.Schemes = []string{"Bearer", "NTLM"} }), "--forward-proxy-credentials-file; --forward-proxy-auth", 3},
 	{proxyErr(proxy.OpAuth, func(e *proxy.Error) { e.Hop = "socks5://proxy.internal:1080" }), "in --forward-proxy: socks5://user:password@proxy.internal:1080", 3},
 	{proxyErr(proxy.OpAuth, func(e *proxy.Error) { e.Err = fmt.Errorf("Negotiate: %w", proxy.ErrNoTicket) }), "kinit gets a ticket", 3},
 	{proxyErr(proxy.OpAuth, func(e *proxy.Error) { e.Err = fmt.Errorf("Negotiate: %w", proxy.ErrTicketRefused) }), "the proxy's name in the domain with that in --forward-proxy", 3},
 	{proxyErr(proxy.OpAuth, func(e *proxy.Error) { e.Err = proxy.ErrParted }), "leave NTLM out with --forward-proxy-auth", 3},
 	{proxyErr(proxy.OpAuth, func(e *proxy.Error) { e.Err = fmt.Errorf("Negotiate: %w", proxy.ErrNoService) }), "--forward-proxy-spn", 3},
+	{proxyErr(proxy.OpAuth, func(e *proxy.Error) { e.Err = errors.Join(proxy.ErrRejected, cli.ErrKeptRefused) }), "--save puts it in place of the old", 3},
+	{proxyErr(proxy.OpAuth, func(e *proxy.Error) { e.Err = keyring.ErrLocked }), "unlock the keyring", 3},
 	{proxyErr(proxy.OpAuth, func(e *proxy.Error) { e.Err = proxy.ErrRejected }), "check user and password in --forward-proxy", 3},
 	{proxyErr(proxy.OpTLS, func(e *proxy.Error) { e.Err = errors.New("remote error: tls: certificate required") }), "--forward-proxy-client-cert", 3},
 	{proxyErr(proxy.OpTLS, func(e *proxy.Error) { e.Err = x509.UnknownAuthorityError{} }), "--forward-proxy-ca-path", 3},

@@ -19,7 +19,8 @@ var (
 )
 
 // proxyLogin finds the user and password for a proxy whose URL has none: nil
-// without any. The variables win over the file. No error repeats what it read.
+// without any, and the user alone where only that is set. The variables win over
+// the file. No error repeats what it read.
 func proxyLogin(file string, getenv func(string) string) (*url.Userinfo, error) {
 	const envUser, envPassword = "POMERIUM_FORWARD_PROXY_USER", "POMERIUM_FORWARD_PROXY_PASSWORD"
 	user, password := getenv(envUser), getenv(envPassword)
@@ -30,6 +31,8 @@ func proxyLogin(file string, getenv func(string) string) (*url.Userinfo, error) 
 		return nil, usagef("%s has a control character or line break", envUser)
 	case strings.ContainsFunc(password, unicode.IsControl):
 		return nil, usagef("%s has a control character or line break", envPassword)
+	case user != "" && password == "":
+		return url.User(user), nil
 	case user != "":
 		return url.UserPassword(user, password), nil
 	case file == "":

@@ -17,6 +17,9 @@ type Process struct {
 	Stdout *os.File
 	Stderr io.Writer
 	Getenv func(string) string
+
+	Keyring  func(patient bool) Keyring           // nil: the system's; see keyring.Store
+	Terminal func() (in, out *os.File, err error) // nil: the controlling terminal
 }
 
 // program is one run.

@@ -18,11 +18,13 @@ import (
 
 // run is one run of the program in this process.
 type run struct {
-	stdin  string
-	env    map[string]string
-	stdout string
-	stderr string
-	code   int
+	stdin    string
+	env      map[string]string
+	keyring  keyrings                             // zero: there is none
+	terminal func() (in, out *os.File, err error) // the person's; nil: there is none
+	stdout   string
+	stderr   string
+	code     int
 }
 
 // main runs the program to its end.
@@ -44,11 +46,18 @@ func (r *run) start(t *testing.T, ctx context.Context, stderr io.Writer, args ..
 	go func() { // joined by wait
 		defer close(done)
 		r.code = cli.Main(ctx, cli.Process{
-			Args:   args,
-			Stdin:  strings.NewReader(r.stdin),
-			Stdout: out,
-			Stderr: stderr,
-			Getenv: func(name string) string { return r.env[name] },
+			Args:    args,
+			Stdin:   strings.NewReader(r.stdin),
+			Stdout:  out,
+			Stderr:  stderr,
+			Getenv:  func(name string) string { return r.env[name] },
+			Keyring: func(patient bool) cli.Keyring { return r.keyring.open(patient) },
+			Terminal: func() (in, out *os.File, err error) {
+				if r.terminal == nil {
+					return nil, nil, os.ErrNotExist
+				}
+				return r.terminal()
+			},
 		})
 	}()
 	return func() {

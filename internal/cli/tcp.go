@@ -52,6 +52,7 @@ func (p *program) tcp() *cobra.Command {
 // runTCP runs a plan until ctx ends, or until its one tunnel does.
 func (p *program) runTCP(ctx context.Context, plan *plan) error {
 	parts := newParts(plan, p.ui())
+	parts.logins = newLogins(p, plan.save)
 	defer parts.Close()
 	if plan.insecure {
 		p.ui().Notice("--disable-tls-verification: whoever is on the way to the edge can read and change everything")

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"io"
 	"log/slog"
 	"os"
@@ -34,14 +35,14 @@ func (p *program) ui() *ui {
 }
 
 func newUI(w io.Writer, asJSON bool, level slog.Level, getenv func(string) string) *ui {
-	u := &ui{out: &lockedWriter{w: w}}
+	u := &ui{out: &lockedWriter{w: w, screen: isTerminal(w)}}
 	if asJSON {
 		u.log = slog.New(slog.NewJSONHandler(u.out, &slog.HandlerOptions{Level: level}))
 		// What we say ourselves is said at every level.
 		u.json = slog.New(slog.NewJSONHandler(u.out, nil))
 		return u
 	}
-	u.live = isTerminal(w) && getenv("TERM") != "dumb"
+	u.live = u.out.screen && getenv("TERM") != "dumb"
 	u.paint = painter(u.live && getenv("NO_COLOR") == "")
 	options := &tint.Options{Level: level, TimeFormat: "15:04:05.000", NoColor: !bool(u.paint)}
 	if level >= slog.LevelInfo {
@@ -169,6 +170,12 @@ func withHint(hint string, attrs ...any) []any {
 	return append(attrs, "hint", hint)
 }
 
+// Hold keeps what is said off the screen while a person is typing there.
+func (u *ui) Hold() (done func()) {
+	u.out.hold()
+	return u.out.release
+}
+
 func (u *ui) line(s string) { _, _ = io.WriteString(u.out, s+"\n") }
 
 // oneLine keeps what others sent us from drawing on the user's terminal.
@@ -213,7 +220,13 @@ type lockedWriter struct {
 	mu   sync.Mutex
 	w    io.Writer
 	last string // the status line that is on the screen
+
+	screen bool          // w is a terminal
+	held   *bytes.Buffer // what waits until a person has typed; nil: nobody types
 }
+
+// maxHeld bounds what waits, in bytes: the rest is written as it comes.
+const maxHeld = 64 << 10
 
 // eraseLine takes the cursor to the beginning of its line and clears it.
 const eraseLine = "\r\x1b[K"
@@ -221,7 +234,10 @@ const eraseLine = "\r\x1b[K"
 func (l *lockedWriter) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.last != "" {
+	if l.held != nil && l.held.Len()+len(p) <= maxHeld {
+		return l.held.Write(p)
+	}
+	if l.held == nil && l.last != "" {
 		_, _ = io.WriteString(l.w, eraseLine)
 		defer func() { _, _ = io.WriteString(l.w, l.last) }()
 	}
@@ -232,8 +248,31 @@ func (l *lockedWriter) Write(p []byte) (int, error) {
 func (l *lockedWriter) status(s string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.last != "" || s != "" {
+	if l.held == nil && (l.last != "" || s != "") {
 		_, _ = io.WriteString(l.w, eraseLine+s)
 	}
 	l.last = s
+}
+
+func (l *lockedWriter) hold() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.screen {
+		return
+	}
+	if l.last != "" {
+		_, _ = io.WriteString(l.w, eraseLine)
+	}
+	l.held = new(bytes.Buffer)
+}
+
+// release writes what waited, and the status line of now.
+func (l *lockedWriter) release() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held != nil {
+		_, _ = l.w.Write(l.held.Bytes())
+		_, _ = io.WriteString(l.w, l.last)
+		l.held = nil
+	}
 }

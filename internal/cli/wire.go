@@ -30,6 +30,7 @@ type parts struct {
 	store   login.Store                                 // nil: files where the existing client has them
 	browser func(ctx context.Context, url string) error // nil: as --browser-cmd says
 	notify  func(url string)                            // nil: print it
+	logins  *logins                                     // of forward proxies; nil: nobody is asked
 	turns   *token.Turns                                // of sign-ins; nil: each process for itself
 	signIns []*login.SignIn
 	started time.Time
@@ -136,6 +137,9 @@ func (w *parts) Close() {
 	for _, e := range w.edges {
 		e.http.CloseIdleConnections()
 	}
+	if w.logins != nil {
+		w.logins.Close()
+	}
 }
 
 func (w *parts) newSelector() (proxy.Selector, error) {
@@ -152,7 +156,7 @@ func (w *parts) proxyConfig() proxy.Config {
 	if w.plan.proxyPair != nil {
 		secure.Certificates = []tls.Certificate{*w.plan.proxyPair}
 	}
-	return proxy.Config{
+	c := proxy.Config{
 		Timeout: w.plan.connectTimeout,
 		TLS:     secure,
 		Header:  w.plan.proxyHeader,
@@ -163,6 +167,10 @@ func (w *parts) proxyConfig() proxy.Config {
 		Schemes: w.plan.proxyAuth,
 		SPN:     w.plan.forwardProxySPN,
 	}
+	if w.logins != nil { // a nil in the interface would not be one
+		c.Logins = w.logins
+	}
+	return c
 }
 
 func (w *parts) edgeTLS() *tls.Config {

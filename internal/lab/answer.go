@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -73,21 +72,18 @@ func redirect(to, body string) *answer {
 		header: []field{{"location", to}, {"content-type", "text/html; charset=UTF-8"}}}
 }
 
-// byPomerium is an answer of the authorize service (PROTOCOL.md 2.2, author A): the first format
-// that the request looks like wins.
+// byPomerium is an answer of the authorize service (PROTOCOL.md 2.2, author A).
 func byPomerium(r *request, status int, reason string) *answer {
-	switch {
-	case strings.Contains(r.header.Get("User-Agent"), "kubernetes/"):
-		known := map[int]string{401: "Unauthorized", 403: "Forbidden", 404: "NotFound"}
-		return jsonAnswer(status, map[string]any{"apiVersion": "v1", "kind": "Status", "status": "Failure",
-			"message": reason, "reason": known[status], "code": status})
-	case preferred(r.header.Get("Accept"), "text/html", "application/json") == "application/json":
+	if r.wantsJSON() {
 		return jsonAnswer(status, map[string]string{"error": reason, "request_id": r.id})
 	}
-	a := &answer{status: status, header: []field{{"content-type", "text/html; charset=UTF-8"}}}
-	a.header = append(a.header, field{"x-pomerium-intercepted-response", "true"})
-	a.body = page(fmt.Sprintf("%d %s", status, reason), "Request ID: "+r.id)
-	return a
+	return &answer{status: status, body: page(fmt.Sprintf("%d %s", status, reason), "Request ID: "+r.id),
+		header: []field{{"content-type", "text/html; charset=UTF-8"}, {"x-pomerium-intercepted-response", "true"}}}
+}
+
+// wantsJSON reads Accept as far as clients of ours use it: it names one kind.
+func (r *request) wantsJSON() bool {
+	return strings.Contains(r.header.Get("Accept"), "application/json")
 }
 
 // byEnvoy is a local reply of Envoy with a response flag (author B). Its reading of Accept is
@@ -108,26 +104,4 @@ func byEnvoy(r *request, status int, detail string) *answer {
 func page(title, body string) string {
 	return "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>" + title +
 		"</title></head>\n<body><h1>" + title + "</h1>\n<p>" + body + "</p></body></html>\n"
-}
-
-// preferred returns the offer that an Accept header likes best, the first one on a tie.
-func preferred(accept string, offers ...string) string {
-	best, bestQ := offers[0], 0.0
-	for _, offer := range offers {
-		class, _, _ := strings.Cut(offer, "/")
-		for part := range strings.SplitSeq(accept, ",") {
-			kind, params, err := mime.ParseMediaType(part)
-			if err != nil || kind != offer && kind != "*/*" && kind != class+"/*" {
-				continue
-			}
-			q := 1.0
-			if params["q"] != "" {
-				q, _ = strconv.ParseFloat(params["q"], 64)
-			}
-			if q > bestQ {
-				best, bestQ = offer, q
-			}
-		}
-	}
-	return best
 }

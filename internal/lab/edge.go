@@ -23,66 +23,12 @@ type edge struct {
 
 	mu     sync.Mutex
 	routes map[string]*route
-	conns  map[*edgeConn]struct{}
-	count  Stats // without the maps of others; see stats
-}
-
-// edgeConn is a connection that the edge serves. Above the socket it can go silent, as a path does
-// whose cable was pulled: nothing is read, nothing written, nothing closed.
-type edgeConn struct {
-	net.Conn
-	silent, closed chan struct{}
-	silence, end   func()  // close these, once
-	h2             *h2conn // nil: HTTP/1.1. Guarded by edge.mu
-}
-
-func newEdgeConn(c net.Conn) *edgeConn {
-	e := &edgeConn{Conn: c, silent: make(chan struct{}), closed: make(chan struct{})}
-	e.silence = sync.OnceFunc(func() { close(e.silent) })
-	e.end = sync.OnceFunc(func() { close(e.closed) })
-	return e
-}
-
-func (c *edgeConn) wait() error {
-	select {
-	case <-c.silent:
-		<-c.closed
-		return net.ErrClosed
-	default:
-		return nil
-	}
-}
-
-func (c *edgeConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if dead := c.wait(); dead != nil {
-		return 0, dead
-	}
-	return n, err
-}
-
-func (c *edgeConn) Write(p []byte) (int, error) {
-	if err := c.wait(); err != nil {
-		return 0, err
-	}
-	return c.Conn.Write(p)
-}
-
-func (c *edgeConn) Close() error {
-	defer c.end()
-	return c.Conn.Close()
-}
-
-// CloseWrite sends a FIN.
-func (c *edgeConn) CloseWrite() error {
-	if err := c.wait(); err != nil {
-		return err
-	}
-	return c.Conn.(*net.TCPConn).CloseWrite()
+	conns  map[*net.TCPConn]*h2conn // those it serves; nil: HTTP/1.1, or not known yet
+	count  Stats                    // without the maps of others; see stats
 }
 
 func (l *Lab) startEdge() (err error) {
-	e := &edge{lab: l, routes: make(map[string]*route), conns: make(map[*edgeConn]struct{})}
+	e := &edge{lab: l, routes: make(map[string]*route), conns: make(map[*net.TCPConn]*h2conn)}
 	e.count.Tunnels, e.count.Resets = make(map[string]int), make(map[string][]http2.ErrCode)
 	l.edge = e
 	e.addTargets()
@@ -97,9 +43,6 @@ func (l *Lab) startEdge() (err error) {
 			return err
 		}
 		e.tls = &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: l.config.ALPN}
-		if l.config.RequireClientCert {
-			e.tls.ClientAuth, e.tls.ClientCAs = tls.RequireAndVerifyClientCert, l.edgeCA.pool()
-		}
 	}
 	addr, err := l.listen(e.refuseDirect)
 	if err != nil {
@@ -122,27 +65,20 @@ func (e *edge) refuseDirect(c *net.TCPConn) {
 
 // serve speaks TLS and then what ALPN, or the first bytes, say.
 func (e *edge) serve(tcp *net.TCPConn) {
-	conn := newEdgeConn(tcp)
-	defer conn.Close()
-	forget, ok := e.lab.track(conn) // ends a silence when the lab closes
-	if !ok {
-		return
-	}
-	defer forget()
 	e.mu.Lock()
-	e.conns[conn] = struct{}{}
+	e.conns[tcp] = nil
 	e.count.Connections++
 	e.mu.Unlock()
 	defer func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		delete(e.conns, conn)
+		delete(e.conns, tcp)
 	}()
 
-	var c net.Conn = conn
+	var c net.Conn = tcp
 	alpn := ""
 	if e.tls != nil {
-		t := tls.Server(conn, e.tls)
+		t := tls.Server(tcp, e.tls)
 		if err := t.Handshake(); err != nil {
 			e.lab.log.Debug("edge: tls", "error", err)
 			return
@@ -159,7 +95,7 @@ func (e *edge) serve(tcp *net.TCPConn) {
 		h := newH2Conn(e, c, br)
 		e.mu.Lock()
 		e.count.H2++
-		conn.h2 = h
+		e.conns[tcp] = h
 		e.mu.Unlock()
 		h.serve()
 	} else {
@@ -185,9 +121,9 @@ func prefaceAhead(br *bufio.Reader) bool {
 func (e *edge) open(r *request) (*net.TCPConn, *route, *answer) {
 	rt := e.find(r.authority)
 	switch {
-	case rt == nil || rt.kind == "http": // authorization does not run; the host may be known, but not for CONNECT
+	case rt == nil: // authorization does not run
 		return nil, nil, byEnvoy(r, http.StatusNotFound, "route_not_found")
-	case rt.kind != "tcp":
+	case rt.Kind != "tcp":
 		return nil, nil, &answer{status: http.StatusForbidden, drain: true}
 	}
 	switch st, a := e.authenticate(r); {
@@ -211,17 +147,16 @@ func (e *edge) open(r *request) (*net.TCPConn, *route, *answer) {
 // authenticate returns what the token of a request is worth, and the answer to a request that has
 // no session; the answer is nil when it has one.
 func (e *edge) authenticate(r *request) (state, *answer) {
-	_, query := r.split()
-	token, offered := credential(r.header, query)
+	// Scheme and prefix are compared as they are, in their case and with one space.
+	token, offered := strings.CutPrefix(r.header.Get("Authorization"), "Pomerium ")
 	st := none
-	if token != "" {
+	if offered {
 		st = e.lab.sessions.state(token)
 	}
 	switch {
 	case st == good || st == denied:
 		return st, nil
-	case offered && e.lab.config.Version != "0.32",
-		preferred(r.header.Get("Accept"), "text/html", "application/json", "text/plain") != "text/html":
+	case offered && e.lab.config.Version != "0.32", r.wantsJSON():
 		return st, byPomerium(r, http.StatusUnauthorized, "Unauthenticated")
 	}
 	// For a browser's visit to the route; a client must not follow it.
@@ -263,40 +198,28 @@ func (e *edge) stats() Stats {
 	return s
 }
 
-// each calls f with every connection that the edge serves at the moment.
-func (l *Lab) each(f func(*edgeConn)) {
-	l.edge.mu.Lock()
-	conns := slices.Collect(maps.Keys(l.edge.conns))
-	l.edge.mu.Unlock()
-	for _, c := range conns {
-		f(c)
-	}
-}
-
 // Cut ends every connection of the edge at once without close_notify, as a killed edge does:
 // with a TCP reset, or else with a FIN. New connections are served.
 func (l *Lab) Cut(reset bool) {
-	l.each(func(c *edgeConn) {
+	l.edge.mu.Lock()
+	defer l.edge.mu.Unlock()
+	for c := range l.edge.conns {
 		if reset {
-			c.Conn.(*net.TCPConn).SetLinger(0)
+			c.SetLinger(0)
 		}
 		c.Close()
-	})
+	}
 }
-
-// Silence makes every connection of the edge a dead path: it stays open, but from now on nothing
-// is read from it nor written to it. New connections are served.
-func (l *Lab) Silence() { l.each(func(c *edgeConn) { c.silence() }) }
 
 // GoAway sends GOAWAY on every HTTP/2 connection of the edge: its streams go on to their end, later
 // ones are ignored.
 func (l *Lab) GoAway() {
-	l.each(func(c *edgeConn) {
-		l.edge.mu.Lock()
-		h := c.h2
-		l.edge.mu.Unlock()
+	l.edge.mu.Lock()
+	conns := maps.Clone(l.edge.conns)
+	l.edge.mu.Unlock()
+	for _, h := range conns {
 		if h != nil {
 			h.goAway()
 		}
-	})
+	}
 }

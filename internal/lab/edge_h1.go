@@ -57,7 +57,7 @@ func finish(c net.Conn) {
 		t.CloseWrite()
 		c = t.NetConn()
 	}
-	c.(*edgeConn).CloseWrite()
+	c.(*net.TCPConn).CloseWrite()
 }
 
 func (e *edge) connectH1(c net.Conn, br *bufio.Reader, req *http.Request) {

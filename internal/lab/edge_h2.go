@@ -21,6 +21,7 @@ const (
 	defaultWindow    = 65535 // RFC 9113 6.9.2
 	maxWindow        = 1<<31 - 1
 	connWindow       = 24 << 20 // what a client may send on a connection
+	streamWindow     = 16 << 20 // and on a stream
 	headerTableSize  = 4096
 	maxFrameSize     = 16384     // of the frames that the edge sends
 	socketWatermark  = 64 << 10  // bytes for the socket above which destinations are not read
@@ -68,7 +69,7 @@ func newH2Conn(e *edge, conn net.Conn, br *bufio.Reader) *h2conn {
 		http2.Setting{ID: http2.SettingHeaderTableSize, Val: headerTableSize},
 		http2.Setting{ID: http2.SettingEnableConnectProtocol, Val: 0},
 		http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: e.lab.config.MaxStreams},
-		http2.Setting{ID: http2.SettingInitialWindowSize, Val: e.lab.config.StreamWindow})
+		http2.Setting{ID: http2.SettingInitialWindowSize, Val: streamWindow})
 	c.frames.WriteWindowUpdate(0, connWindow-defaultWindow)
 	return c
 }
@@ -250,7 +251,6 @@ func (c *h2conn) headers(f *http2.MetaHeadersFrame, wg *sync.WaitGroup) error {
 		return nil
 	}
 	c.lastID = id
-	c.edge.counted(func(s *Stats) { s.Streams++ })
 	if f.PseudoValue("protocol") != "" {
 		return io.EOF // extended CONNECT without our SETTINGS for it: not a word more
 	}
@@ -266,7 +266,7 @@ func (c *h2conn) headers(f *http2.MetaHeadersFrame, wg *sync.WaitGroup) error {
 		authority = header.Get("Host")
 	}
 	s := &h2stream{c: c, id: id, send: c.initial, inEnded: f.StreamEnded(),
-		receive: newWindow(int64(c.edge.lab.config.StreamWindow)),
+		receive: newWindow(streamWindow),
 		request: newRequest(f.PseudoValue("method"), strings.ToLower(authority), f.PseudoValue("path"), header)}
 	s.changed.L = &c.mu
 	c.streams[id] = s

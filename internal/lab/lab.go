@@ -12,13 +12,13 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -37,50 +37,41 @@ type Config struct {
 	// SpeakH1 makes the edge speak HTTP/1.1 whatever ALPN picked, as a bad middlebox does.
 	SpeakH1   bool
 	PlainEdge bool // no TLS at the edge: http/1.1, and h2c with prior knowledge
-	// RequireClientCert makes the edge refuse handshakes without Lab.ClientCert.
-	RequireClientCert bool
 	// AllowDirect serves connections to the published port as well. They still count.
 	AllowDirect bool
 
-	MaxStreams   uint32 // streams on one HTTP/2 connection; 0: 1024
-	StreamWindow uint32 // bytes a client may send that the destination has not taken; 0: 16 MiB
-	Buffer       int    // bytes the edge holds for a client whose window is shut; 0: 16 MiB
+	MaxStreams uint32 // streams on one HTTP/2 connection; 0: 1024
+	Buffer     int    // bytes the edge holds for a client whose window is shut; 0: 16 MiB
 
 	// ProxyIdle is the silence after which the proxies drop a tunnel; 0: never.
 	ProxyIdle time.Duration
 
-	AutoSignIn bool // the sign-in page goes on by itself, without a button
 	// LocalCallback puts the callback beside the sign-in page instead of on the edge's name, for
 	// a real browser, which cannot resolve that name.
 	LocalCallback bool
-	RedirectHosts []string // hosts the login API sends tokens to; nil: localhost, meaning any loopback
 
 	Log *slog.Logger // nil: no logs
 }
 
 // Lab is a running lab. Its methods may be called from any goroutine.
 type Lab struct {
-	config    Config
-	log       *slog.Logger
-	edge      *edge
-	sessions  *sessions
-	proxies   map[string]*url.URL
-	signIn    string // host:port of the sign-in page
-	edgeCA    *authority
-	proxyCA   *authority
-	wires     *net.TCPListener // makes connected pairs of sockets
-	wiresMu   sync.Mutex
-	transport *http.Transport // of the proxies, for requests in absolute form
-	addresses map[string]bool // of the lab's own listeners: the proxies reach these too, for chains
+	config   Config
+	log      *slog.Logger
+	edge     *edge
+	sessions *sessions
+	proxies  map[string]*url.URL
+	signIn   string // host:port of the sign-in page
+	edgeCA   *authority
+	proxyCA  *authority
+	wires    *net.TCPListener // makes connected pairs of sockets
+	wiresMu  sync.Mutex
 
-	mu        sync.Mutex
-	closed    bool
-	closers   map[io.Closer]struct{}
-	resolved  map[string]string
-	wg        sync.WaitGroup
-	proxyUses map[string]int
-	signIns   atomic.Int64
-	logins    atomic.Int64
+	mu       sync.Mutex
+	closed   bool
+	closers  map[io.Closer]struct{}
+	resolved map[string]string
+	wg       sync.WaitGroup
+	signIns  atomic.Int64
 }
 
 // Stats is what the lab has seen so far.
@@ -88,12 +79,9 @@ type Stats struct {
 	Direct      int                        // connections to the edge's published port
 	Connections int                        // connections that the edge served
 	H1, H2      int                        // those of them that spoke HTTP/1.1, HTTP/2
-	Streams     int                        // HTTP/2 streams opened, refused ones included
 	Tunnels     map[string]int             // tunnels opened, by destination
 	Pings       int                        // HTTP/2 PINGs received, without acknowledgements
 	Resets      map[string][]http2.ErrCode // RST_STREAMs of clients, by destination
-	Proxied     map[string]int             // tunnels and requests carried, by kind of proxy
-	Logins      int                        // sign-in URLs handed out
 	SignIns     int                        // tokens handed out to a redirect URI
 }
 
@@ -108,20 +96,12 @@ func Start(config Config) (*Lab, error) {
 	if config.ALPN == nil {
 		config.ALPN = []string{"h2", "http/1.1"}
 	}
-	config.MaxStreams = orDefault(config.MaxStreams, 1024)
-	config.StreamWindow = orDefault(config.StreamWindow, 16<<20)
-	config.Buffer = orDefault(config.Buffer, 16<<20)
-	if config.RedirectHosts == nil {
-		config.RedirectHosts = []string{"localhost"}
-	}
-	log := config.Log
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
+	config.MaxStreams = cmp.Or(config.MaxStreams, 1024)
+	config.Buffer = cmp.Or(config.Buffer, 16<<20)
 	l := &Lab{
-		config: config, log: log, sessions: newSessions(),
-		proxies: make(map[string]*url.URL), addresses: make(map[string]bool),
-		closers: make(map[io.Closer]struct{}), resolved: make(map[string]string), proxyUses: make(map[string]int),
+		config: config, log: cmp.Or(config.Log, slog.New(slog.DiscardHandler)), sessions: newSessions(),
+		proxies: make(map[string]*url.URL),
+		closers: make(map[io.Closer]struct{}), resolved: make(map[string]string),
 	}
 	for _, step := range []func() error{l.startWires, l.startEdge, l.startSignIn, l.startProxies} {
 		if err := step(); err != nil {
@@ -130,14 +110,6 @@ func Start(config Config) (*Lab, error) {
 		}
 	}
 	return l, nil
-}
-
-func orDefault[T comparable](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
 }
 
 // Close ends everything in the lab and waits until it is gone.
@@ -264,9 +236,6 @@ func (l *Lab) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	l.mu.Lock()
 	to, ok := l.resolved[addr]
 	l.mu.Unlock()
-	if !ok && l.addresses[addr] {
-		to, ok = addr, true
-	}
 	switch {
 	case ok:
 		return new(net.Dialer).DialContext(ctx, "tcp", to)
@@ -287,9 +256,6 @@ func (l *Lab) Resolve(name, to string) {
 	defer l.mu.Unlock()
 	l.resolved[strings.ToLower(name)] = to
 }
-
-// Config returns what the lab was started with, its defaults filled in.
-func (l *Lab) Config() Config { return l.config }
 
 // EdgeURL is the edge's URL, https://edge.lab:port. The name resolves in the lab's proxies only.
 func (l *Lab) EdgeURL() *url.URL {
@@ -327,18 +293,9 @@ func (l *Lab) ClientCert() (cert, key []byte, err error) { return l.edgeCA.issue
 // of the lab.
 func (l *Lab) DirectConnections() int { return l.Stats().Direct }
 
-// SignIns is the number of tokens handed out by completed sign-ins.
-func (l *Lab) SignIns() int { return int(l.signIns.Load()) }
-
 // Stats returns what the lab has seen so far.
 func (l *Lab) Stats() Stats {
 	s := l.edge.stats()
-	s.Logins, s.SignIns = int(l.logins.Load()), l.SignIns()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s.Proxied = make(map[string]int)
-	for kind, n := range l.proxyUses {
-		s.Proxied[kind] = n
-	}
+	s.SignIns = int(l.signIns.Load())
 	return s
 }

@@ -2,7 +2,6 @@ package lab
 
 import (
 	"bufio"
-	"context"
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/base64"
@@ -16,7 +15,7 @@ import (
 	"time"
 )
 
-// httpProxy is a forward proxy that knows CONNECT and requests in absolute form.
+// httpProxy is a forward proxy that knows CONNECT.
 type httpProxy struct {
 	lab  *Lab
 	kind string
@@ -32,7 +31,6 @@ func (l *Lab) startProxies() (err error) {
 		return err
 	}
 	secure := &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"http/1.1"}}
-	l.transport = &http.Transport{DialContext: l.dial, DisableKeepAlives: true, DisableCompression: true}
 	for _, kind := range []string{"http", "https", "socks5", "http+password", "https+password", "socks5+password"} {
 		scheme, _, password := strings.Cut(kind, "+")
 		var user *url.Userinfo
@@ -52,7 +50,7 @@ func (l *Lab) startProxies() (err error) {
 		if err != nil {
 			return err
 		}
-		l.addresses[addr.String()] = true // before anybody can know of it
+		l.Resolve(addr.String(), addr.String())
 		l.proxies[kind] = &url.URL{Scheme: scheme, User: user, Host: addr.String()}
 	}
 	return nil
@@ -74,10 +72,8 @@ func (p *httpProxy) serve(c halfCloser) {
 				return
 			}
 			continue
-		case !req.URL.IsAbs():
-			err = reply(c, http.StatusBadRequest, nil, "this is a forward proxy\n")
 		default:
-			err = p.forward(c, req)
+			err = reply(c, http.StatusBadRequest, nil, "this is a forward proxy, and knows CONNECT alone\n")
 		}
 		if err != nil || req.Close {
 			return
@@ -112,7 +108,7 @@ func (p *httpProxy) connect(c halfCloser, br *bufio.Reader, req *http.Request) b
 		reply(c, statusOf(err), nil, err.Error()+"\n")
 		return false
 	}
-	p.lab.used(p.kind, req.RequestURI)
+	p.lab.log.Debug("proxy: connected", "proxy", p.kind, "target", req.RequestURI)
 	if _, err := io.WriteString(c, "HTTP/1.1 200 Connection established\r\n\r\n"); err != nil {
 		up.Close()
 		return true
@@ -126,33 +122,6 @@ func statusOf(err error) int {
 		return http.StatusServiceUnavailable // as Squid does
 	}
 	return http.StatusBadGateway
-}
-
-// forward passes on a request in absolute form, for an edge without TLS.
-func (p *httpProxy) forward(w io.Writer, req *http.Request) error {
-	ctx, cancel := context.WithTimeout(req.Context(), 10*time.Second)
-	defer cancel()
-	out := req.WithContext(ctx)
-	out.RequestURI = ""
-	for _, name := range []string{"Proxy-Authorization", "Proxy-Connection", "Connection"} {
-		out.Header.Del(name)
-	}
-	resp, err := p.lab.transport.RoundTrip(out)
-	if err != nil {
-		return reply(w, statusOf(err), nil, err.Error()+"\n")
-	}
-	defer resp.Body.Close()
-	p.lab.used(p.kind, req.URL.Host)
-	resp.Close = req.Close
-	return resp.Write(w)
-}
-
-// used counts what a proxy carries.
-func (l *Lab) used(kind, target string) {
-	l.mu.Lock()
-	l.proxyUses[kind]++
-	l.mu.Unlock()
-	l.log.Debug("proxy: connected", "proxy", kind, "target", target)
 }
 
 type halfCloser interface {

@@ -13,7 +13,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,29 +24,18 @@ const signInLife = 5 * time.Minute
 // get answers what is not a CONNECT: the few paths of the control plane that a client asks for.
 func (e *edge) get(r *request) *answer {
 	path, query := r.split()
-	handlers := map[string]func(*request, url.Values) *answer{
-		"/healthz":                 e.ok, // whatever the token
-		"/ping":                    e.ok,
-		"/.pomerium/api/v1/login":  e.login,
-		"/.pomerium/callback/":     e.callback,
-		"/.pomerium/user":          e.user,
-		"/.pomerium/api/v1/routes": e.listRoutes,
-	}
-	handle := handlers[path]
 	switch {
-	case handle == nil:
-		return byEnvoy(r, http.StatusNotFound, "route_not_found")
-	case r.method != http.MethodGet && r.method != http.MethodHead:
+	case r.method != http.MethodGet:
 		return text(http.StatusMethodNotAllowed, "Method Not Allowed\n")
+	case path == "/healthz": // whatever the token
+		return text(http.StatusOK, "OK")
+	case path == "/.pomerium/api/v1/login":
+		return e.login(r, query)
+	case path == "/.pomerium/callback/":
+		return e.callback(r, query)
 	}
-	a := handle(r, query)
-	if r.method == http.MethodHead {
-		a.body = ""
-	}
-	return a
+	return byEnvoy(r, http.StatusNotFound, "route_not_found")
 }
-
-func (e *edge) ok(*request, url.Values) *answer { return text(http.StatusOK, "OK") }
 
 // login hands out a signed URL of the sign-in page. The callback in it is made from the Host of
 // this very request, as it stands.
@@ -57,30 +45,28 @@ func (e *edge) login(r *request, query url.Values) *answer {
 		return text(http.StatusNotFound, "Not Found\n")
 	}
 	u, err := url.Parse(to)
-	if err != nil || !e.redirectAllowed(u) {
+	if err != nil || !redirectAllowed(u) {
 		return byPomerium(r, http.StatusBadRequest, "Bad Request")
 	}
-	e.lab.logins.Add(1)
-	callback := url.URL{Scheme: "https", Host: r.authority, Path: "/.pomerium/callback/"}
-	if e.lab.config.LocalCallback {
-		callback.Scheme, callback.Host = "http", e.lab.signIn
-	}
+	callback := e.callbackURL(r.authority)
 	signIn := url.URL{Scheme: "http", Host: e.lab.signIn, Path: "/.pomerium/sign_in"}
 	return text(http.StatusOK, e.lab.sessions.sign(signIn,
 		url.Values{"pomerium_redirect_uri": {to}, "pomerium_callback_uri": {callback.String()}}))
 }
 
-// redirectAllowed applies programmatic_redirect_domain_whitelist: the entry localhost stands for
-// every loopback, others match the host exactly.
-func (e *edge) redirectAllowed(u *url.URL) bool {
-	if u.Scheme != "http" && u.Scheme != "https" {
-		return false
+func (e *edge) callbackURL(host string) url.URL {
+	scheme := "https"
+	if e.lab.config.LocalCallback {
+		scheme, host = "http", e.lab.signIn
 	}
+	return url.URL{Scheme: scheme, Host: host, Path: "/.pomerium/callback/"}
+}
+
+// redirectAllowed applies programmatic_redirect_domain_whitelist with its one default entry,
+// localhost, which stands for every loopback.
+func redirectAllowed(u *url.URL) bool {
 	host := u.Hostname()
-	if slices.Contains(e.lab.config.RedirectHosts, host) {
-		return host != ""
-	}
-	return slices.Contains(e.lab.config.RedirectHosts, "localhost") && net.ParseIP(host).IsLoopback()
+	return (u.Scheme == "http" || u.Scheme == "https") && (host == "localhost" || net.ParseIP(host).IsLoopback())
 }
 
 // sign returns the URL with the query and an expiry, signed as a whole.
@@ -115,11 +101,7 @@ func (s *sessions) verify(u url.URL, query url.Values) error {
 // it is.
 func (e *edge) callback(r *request, query url.Values) *answer {
 	// A browser leaves the default port out, and the signature covers the host.
-	u := url.URL{Scheme: "https", Host: strings.TrimSuffix(r.authority, ":443"), Path: "/.pomerium/callback/"}
-	if e.lab.config.LocalCallback {
-		u.Scheme, u.Host = "http", e.lab.signIn
-	}
-	if err := e.lab.sessions.verify(u, query); err != nil {
+	if err := e.lab.sessions.verify(e.callbackURL(strings.TrimSuffix(r.authority, ":443")), query); err != nil {
 		return byPomerium(r, http.StatusBadRequest, err.Error())
 	}
 	to, sep := query.Get("pomerium_redirect_uri"), "?"
@@ -128,45 +110,6 @@ func (e *edge) callback(r *request, query url.Values) *answer {
 	}
 	e.lab.signIns.Add(1)
 	return redirect(to+sep+"pomerium_jwt="+e.lab.Token(), "")
-}
-
-func (e *edge) user(r *request, _ url.Values) *answer {
-	if _, a := e.authenticate(r); a != nil {
-		return a
-	}
-	return jsonAnswer(http.StatusOK, map[string]any{"sub": "demo", "user": "demo", "name": "Demo User",
-		"email": "demo@lab.example", "groups": []string{}})
-}
-
-func (e *edge) listRoutes(r *request, _ url.Values) *answer {
-	st, a := e.authenticate(r)
-	if a != nil {
-		return a
-	}
-	type entry struct {
-		ID          string `json:"id"`
-		Name        string `json:"name"`
-		Type        string `json:"type"`
-		From        string `json:"from"`
-		Description string `json:"description"`
-		Command     string `json:"connect_command,omitempty"`
-		LogoURL     string `json:"logo_url"`
-	}
-	list := []entry{}
-	for i, rt := range e.lab.Routes() {
-		if st != good {
-			break // routes that the user may not reach are left out
-		}
-		host, _, _ := net.SplitHostPort(rt.Destination)
-		en := entry{ID: strconv.Itoa(i + 1), Name: strings.TrimSuffix(host, ".lab"), Type: rt.Kind,
-			From: "https://" + host, Description: rt.Description}
-		if rt.Kind != "http" {
-			en.From = rt.Kind + "+https://" + e.lab.EdgeURL().Host + "/" + rt.Destination
-			en.Command = "pomerium-cli " + rt.Kind + " " + en.From
-		}
-		list = append(list, en)
-	}
-	return jsonAnswer(http.StatusOK, map[string]any{"routes": list})
 }
 
 // startSignIn starts the page that stands for the authenticate service and the identity provider.
@@ -201,7 +144,7 @@ func (l *Lab) signInPage(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	if req.Method != http.MethodPost && !l.config.AutoSignIn {
+	if req.Method != http.MethodPost {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		io.WriteString(w, page("Sign in to the lab", `<form method="post" action="`+html.EscapeString(req.URL.String())+
 			`"><button>Sign in as demo user</button></form>`))
@@ -232,15 +175,11 @@ func (l *Lab) Browse(ctx context.Context, signInURL string) error {
 		},
 	}
 	defer transport.CloseIdleConnections()
-	browser := &http.Client{Transport: transport}
-	if l.config.PlainEdge { // whose URLs say https nevertheless, for whatever ends TLS in front of it
-		browser.Transport = plainEdge{transport}
-	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, signInURL, nil)
 	if err != nil {
 		return errors.New("browsing: bad sign-in url")
 	}
-	resp, err := browser.Do(req)
+	resp, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {
 		if e := (*url.Error)(nil); errors.As(err, &e) {
 			err = e.Err // without the URL, which may hold the token
@@ -253,14 +192,4 @@ func (l *Lab) Browse(ctx context.Context, signInURL string) error {
 		return fmt.Errorf("browsing: %s at the end", resp.Status)
 	}
 	return nil
-}
-
-type plainEdge struct{ http.RoundTripper }
-
-func (p plainEdge) RoundTrip(req *http.Request) (*http.Response, error) {
-	if strings.HasSuffix(req.URL.Hostname(), ".lab") {
-		req = req.Clone(req.Context())
-		req.URL.Scheme = "http"
-	}
-	return p.RoundTripper.RoundTrip(req)
 }

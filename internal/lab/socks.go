@@ -56,7 +56,7 @@ func (p *socksProxy) serve(c *net.TCPConn) {
 	}
 	c.Write([]byte{socksVersion, code, 0, addressIPv4, 0, 0, 0, 0, 0, 0})
 	if up != nil {
-		p.lab.used(p.kind, addr)
+		p.lab.log.Debug("proxy: connected", "proxy", p.kind, "target", addr)
 		p.lab.carry(c, up.(halfCloser))
 	}
 }

@@ -16,14 +16,13 @@ import (
 
 // Route is a destination that the edge publishes.
 type Route struct {
-	Destination string // host:port, in lower case; the port may be *
-	Kind        string // tcp, udp or http
+	Destination string // host:port, in lower case
+	Kind        string // tcp or udp
 	Description string
 }
 
 type route struct {
 	Route
-	kind        string
 	serve       func(net.Conn)
 	refuse      func(*request) *answer // instead of serve
 	speaksFirst bool
@@ -31,7 +30,7 @@ type route struct {
 
 // Routes returns what the edge publishes, in order. Three more families are made as they are asked
 // for, on any port, with n in bytes or with a suffix k, m or g: bulk-n.lab sends the n bytes of
-// BulkReader and closes; sink-n.lab reads n bytes and then answers like sink.lab; reset-n.lab sends
+// BulkReader and closes; sink-n.lab reads n bytes and then answers like half-close.lab; reset-n.lab sends
 // n bytes and resets.
 func (l *Lab) Routes() []Route {
 	l.edge.mu.Lock()
@@ -44,8 +43,7 @@ func (l *Lab) Routes() []Route {
 	return routes
 }
 
-// Handle publishes a destination, or replaces one: destination is host:port, or host:* for every
-// port. Each tunnel calls serve on a goroutine of its own with a *net.TCPConn, which is closed
+// Handle publishes a destination, host:port, or replaces one. Each tunnel calls serve on a goroutine of its own with a *net.TCPConn, which is closed
 // when serve returns, or by Close, which waits for it.
 func (l *Lab) Handle(destination string, serve func(net.Conn)) {
 	l.edge.add(destination, "tcp", "a handler", &route{serve: serve})
@@ -53,13 +51,12 @@ func (l *Lab) Handle(destination string, serve func(net.Conn)) {
 
 func (e *edge) add(destination, kind, description string, rt *route) {
 	rt.Route = Route{strings.ToLower(destination), kind, description}
-	rt.kind = kind
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.routes[rt.Destination] = rt
 }
 
-// find looks a destination up as Envoy does: the whole authority, then its host with any port.
+// find looks a destination up.
 func (e *edge) find(authority string) *route {
 	host, _, err := net.SplitHostPort(authority)
 	if err != nil {
@@ -68,9 +65,6 @@ func (e *edge) find(authority string) *route {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if rt := e.routes[authority]; rt != nil {
-		return rt
-	}
-	if rt := e.routes[host+":*"]; rt != nil {
 		return rt
 	}
 	return sized(host)
@@ -93,7 +87,7 @@ func sized(host string) *route {
 	if serve == nil {
 		return nil
 	}
-	return &route{kind: "tcp", serve: func(c net.Conn) { serve(c, n*unit) }}
+	return &route{Route: Route{Kind: "tcp"}, serve: func(c net.Conn) { serve(c, n*unit) }}
 }
 
 func (e *edge) addTargets() {
@@ -103,33 +97,27 @@ func (e *edge) addTargets() {
 	}{
 		{"echo.lab:7", "sends back what it gets", func(c net.Conn) { io.Copy(c, struct{ io.Reader }{c}) }},
 		{"half-close.lab:1", "reads to the end, then answers with the count and the SHA-256", sink},
-		{"sink.lab:9", "answers like half-close.lab", sink},
 		{"http.lab:80", "says hello over HTTP/1.1", hello},
-		{"silent.lab:1", "accepts and neither reads nor writes", silent},
 	} {
 		e.add(t.destination, "tcp", t.description, &route{serve: t.serve})
 	}
 	e.add("banner.lab:22", "tcp", "speaks first, then echoes", &route{serve: banner, speaksFirst: true})
 	e.add("udp.lab:53", "udp", "a route of the other kind", &route{})
-	e.add("web.lab:*", "http", "a web route", &route{})
 
 	pomerium := func(status int, reason string) func(*request) *answer {
 		return func(r *request) *answer { return byPomerium(r, status, reason) }
 	}
-	envoy := func(detail string) func(*request) *answer {
-		return func(r *request) *answer { return byEnvoy(r, http.StatusServiceUnavailable, detail) }
-	}
 	plain := func(a answer) func(*request) *answer { return func(*request) *answer { return &a } }
 	for name, refuse := range map[string]func(*request) *answer{
-		"refused.lab:1": envoy("upstream_reset_before_response_started{remote_connection_failure|" +
-			"delayed_connect_error:_Connection_refused}"),
-		"no-host.lab:1":    envoy("no_healthy_upstream"),
-		"forbidden.lab:1":  pomerium(http.StatusForbidden, "Forbidden"),
-		"device.lab:1":     pomerium(450, "Device Not Authorized"),
-		"mtls.lab:1":       pomerium(495, "Invalid Client Certificate"),
-		"no-auth.lab:1":    plain(answer{status: http.StatusServiceUnavailable}),
-		"overloaded.lab:1": plain(*text(http.StatusServiceUnavailable, "envoy overloaded")),
-		"timeout.lab:1":    plain(*text(http.StatusRequestTimeout, "request timeout")),
+		"refused.lab:1": func(r *request) *answer {
+			return byEnvoy(r, http.StatusServiceUnavailable,
+				"upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}")
+		},
+		"forbidden.lab:1": pomerium(http.StatusForbidden, "Forbidden"),
+		"device.lab:1":    pomerium(450, "Device Not Authorized"),
+		"mtls.lab:1":      pomerium(495, "Invalid Client Certificate"),
+		"no-auth.lab:1":   plain(answer{status: http.StatusServiceUnavailable}),
+		"timeout.lab:1":   plain(*text(http.StatusRequestTimeout, "request timeout")),
 	} {
 		e.add(name, "tcp", "refuses every tunnel", &route{refuse: refuse})
 	}
@@ -167,14 +155,6 @@ func sinkFrom(c net.Conn, r io.Reader) {
 func banner(c net.Conn) {
 	io.WriteString(c, "SSH-2.0-lab\r\n")
 	io.Copy(c, struct{ io.Reader }{c})
-}
-
-// silent keeps the connection until the lab closes, and reads nothing.
-func silent(c net.Conn) {
-	raw, err := c.(*net.TCPConn).SyscallConn()
-	if err == nil {
-		raw.Read(func(uintptr) bool { return false }) // until the connection is closed
-	}
 }
 
 func hello(c net.Conn) {
