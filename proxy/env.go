@@ -26,7 +26,13 @@ var errCGI = errors.New("not used while REQUEST_METHOD is set, because a web ser
 // direct as well. The variables are read once, here. One that cannot be used is
 // a *SettingError of Ways for each target that it would have been used for.
 func Environment(getenv func(string) string, c Config) Selector {
-	e := &environment{chosen: make(map[string]choice), direct: c.direct("direct"), loopback: c.direct("loopback")}
+	return EnvironmentIn("", getenv, c)
+}
+
+// EnvironmentIn is [Environment] for variables that stand elsewhere: their
+// names in messages get place at the end, such as " in /etc/environment".
+func EnvironmentIn(place string, getenv func(string) string, c Config) Selector {
+	e := &environment{chosen: make(map[string]choice), direct: c.direct("direct" + place), loopback: c.direct("loopback")}
 	ways := make(map[string]choice) // one Hop for a value, whatever schemes it serves
 	for target, names := range variables {
 		name, value := firstSet(getenv, names)
@@ -34,16 +40,16 @@ func Environment(getenv func(string) string, c Config) Selector {
 			continue
 		}
 		if (name == "http_proxy" || name == "HTTP_PROXY") && getenv("REQUEST_METHOD") != "" {
-			e.chosen[target] = choice{err: &SettingError{Source: name, Err: errCGI}}
+			e.chosen[target] = choice{err: &SettingError{Source: name + place, Err: errCGI}}
 			continue
 		}
 		if _, ok := ways[name]; !ok {
-			ways[name] = choose(name, value, c)
+			ways[name] = choose(name+place, value, c)
 		}
 		e.chosen[target] = ways[name]
 	}
 	name, value := firstSet(getenv, []string{"no_proxy", "NO_PROXY"})
-	e.excepted = c.direct(name)
+	e.excepted = c.direct(name + place)
 	e.proxied = exceptions(value)
 	return e
 }

@@ -191,6 +191,20 @@ var noProxyTable = []struct {
 	{"bücher.example", "https://xn--bcher-kva.example", true, false},
 }
 
+// TestEnvironmentIn: messages say where the variables stand.
+func TestEnvironmentIn(t *testing.T) {
+	for vars, want := range map[string]string{
+		"":                               "direct (direct in /etc/environment)",
+		"https_proxy=p.test":             "http://p.test:80 (https_proxy in /etc/environment)",
+		"https_proxy=::: ":               "error of https_proxy in /etc/environment: " + errColons,
+		"ALL_PROXY=p no_proxy=edge.test": "direct (no_proxy in /etc/environment)",
+	} {
+		if got := wayTo(t, proxy.EnvironmentIn(" in /etc/environment", env(vars), proxy.Config{}), "https://edge.test"); got != want {
+			t.Errorf("%s\n got %s\nwant %s", vars, got, want)
+		}
+	}
+}
+
 func TestEdgeCase35_LoopbackSpellings(t *testing.T) {
 	s := proxy.Environment(env("ALL_PROXY=p.test"), proxy.Config{})
 	for host, want := range map[string]string{

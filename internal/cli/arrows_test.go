@@ -20,7 +20,7 @@ const module = "github.com/pomerium/pomerium-cli/"
 var arrows = map[string][]string{
 	"cmd/pomerium-cli": {"internal/cli"},
 	"internal/cli": {"internal/edge", "internal/keyring", "internal/lab", "internal/listen", "internal/login", "internal/pac", "internal/relay",
-		"internal/token", "proxy", "tunnel"},
+		"internal/sysproxy", "internal/token", "proxy", "tunnel"},
 	"tunnel":             {"internal/edge", "internal/h2connect", "internal/sock"},
 	"proxy":              {"internal/h2connect", "internal/sock"},
 	"internal/login":     {"internal/edge"},
@@ -30,6 +30,7 @@ var arrows = map[string][]string{
 	"internal/edge":      {},
 	"internal/keyring":   {},
 	"internal/pac":       {},
+	"internal/sysproxy":  {},
 	"internal/token":     {},
 	"internal/sock":      {},
 	"internal/lab":       {},

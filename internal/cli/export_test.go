@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"net"
+
+	"github.com/pomerium/pomerium-cli/proxy"
 )
 
 // The tables that the tests go through.
@@ -13,6 +15,7 @@ var (
 	ErrLoop  = errLoop
 
 	ErrKeptRefused = errKeptRefused
+	ErrDetect      = errDetect
 )
 
 // Hints returns the rows of the table of hints.
@@ -41,6 +44,9 @@ func NewDeadWays() *deadWays { return newDeadWays(slog.New(slog.DiscardHandler))
 
 // Path is the file of d.
 func (d *deadWays) Path() string { return d.path }
+
+// NewSystem makes the selector that does what the system says.
+func NewSystem(getenv func(string) string) proxy.Selector { return newSystem(getenv, proxy.Config{}) }
 
 // ParseNetrc reads a .netrc file.
 var ParseNetrc = parseNetrc

@@ -85,10 +85,15 @@ func hintSetting(err error) string {
 	switch {
 	case !ok:
 		return ""
+	case errors.Is(err, errDetect):
+		return "if you know who answers there, name the script: --forward-proxy pac+http://wpad.example.com/wpad.dat; or name the proxy; or add --forward-proxy direct"
 	case e.Source == "--pre-proxy":
 		return "write --pre-proxy http://proxy.internal:3128, with % # / ? @ in a password as %25 %23 %2F %3F %40"
 	case e.Source == "--forward-proxy":
 		return "write --forward-proxy http://proxy.internal:3128, with % # / ? @ in a password as %25 %23 %2F %3F %40; or --forward-proxy direct for none"
+	}
+	if ofSystem(e.Source) {
+		return "correct it there, or name the proxy itself: --forward-proxy http://proxy.internal:3128"
 	}
 	return "correct " + e.Source + " (% # / ? @ in a password are %25 %23 %2F %3F %40), unset it, or set --forward-proxy in its place"
 }
@@ -165,7 +170,7 @@ func hintProxyAuth(err error) string {
 		return "kinit gets a ticket, klist shows it (KRB5CCNAME=FILE:/path where the cache is no file); or put user and password in " + setting(e.Source) + ": " + withUser(e.Hop)
 	case len(e.Schemes) > 0 && !slices.ContainsFunc(e.Schemes, spoken):
 		return "none of these is spoken here; a helper such as cntlm or px may do it: --forward-proxy http://127.0.0.1:<its port>"
-	case strings.HasPrefix(e.Source, ofScript):
+	case strings.HasPrefix(e.Source, ofScript), ofSystem(e.Source):
 		return "give user and password in POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD; --forward-proxy-auth may forbid what the proxy offers"
 	case strings.HasPrefix(e.Hop, "socks"):
 		return "put user and password in " + setting(e.Source) + ": " + withUser(e.Hop) + ", in POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD, or in a --forward-proxy-credentials-file"

@@ -52,6 +52,8 @@ var troubles = []struct {
 	{&proxy.SettingError{Source: "--pre-proxy", Err: errors.New("x")}, "write --pre-proxy http://", 2},
 	{&proxy.SettingError{Source: "POMERIUM_FORWARD_PROXY", Err: errors.New("x")}, "correct POMERIUM_FORWARD_PROXY", 2},
 	{&proxy.SettingError{Source: "HTTPS_PROXY", Err: errors.New("x")}, "correct HTTPS_PROXY", 2},
+	{&proxy.SettingError{Source: "ProxyType in KDE settings", Err: errors.New("x")}, "correct it there, or name the proxy itself: --forward-proxy", 2},
+	{&proxy.SettingError{Source: "GNOME settings", Err: cli.ErrDetect}, "--forward-proxy pac+http://wpad.", 2},
 	{cli.UsageError("pomerium-cli tcp", errors.New("x")), "pomerium-cli tcp --help", 2},
 
 	{&listen.Error{Spec: "127.0.0.1:1", Reason: listen.InUse}, "choose another with --listen", 1},
@@ -93,6 +95,7 @@ var troubles = []struct {
 	{cli.ScriptError("--forward-proxy", x509.UnknownAuthorityError{}), "--forward-proxy-ca-path", 3},
 	{cli.ScriptError("--forward-proxy", io.EOF), "address in --forward-proxy", 3},
 	{proxyErr(proxy.OpAuth, func(e *proxy.Error) { e.Source = "the pac script of --forward-proxy" }), "give user and password in POMERIUM_FORWARD_PROXY_USER", 3},
+	{proxyErr(proxy.OpAuth, func(e *proxy.Error) { e.Source = "https host in GNOME settings" }), "give user and password in POMERIUM_FORWARD_PROXY_USER", 3},
 	{proxyErr(proxy.OpDial, nil), "--forward-proxy direct", 3},
 	{proxyErr(proxy.OpDial, func(e *proxy.Error) { e.Source = "--pre-proxy" }), "check --pre-proxy", 3},
 	{&proxy.TriedError{Tried: []error{proxyErr(proxy.OpDial, nil), proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Status = 403 })}}, "to allow CONNECT", 3},

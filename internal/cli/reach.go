@@ -92,7 +92,7 @@ func (r *reach) ways(ctx context.Context, server *url.URL) ([]proxy.Way, error) 
 	}
 	if plain := r.out.plain(); len(plain.proxies) < len(r.out.proxies) {
 		if len(plain.proxies) == 0 {
-			return nil, nil // a script will say
+			return nil, nil // a script or the system will say
 		}
 		if s, err = plain.selector(r.getenv, proxy.Config{}); err != nil {
 			return nil, usagef("%w", err)

@@ -23,7 +23,7 @@ type wayOut struct {
 // in between. (A comma may be part of a password, a space may not.)
 const envForwardProxy = "POMERIUM_FORWARD_PROXY"
 
-var errNotAlone = errors.New("where there are several, each is a URL with its scheme, such as http://proxy.internal:3128, or direct")
+var errNotAlone = errors.New("where there are several, each is a URL with its scheme, such as http://proxy.internal:3128, or direct or system")
 
 // wayOut finds out who names the way: the flag wins over our variable, and that
 // over those which other programs read as well.
@@ -45,7 +45,7 @@ func (f *wayFlags) wayOut(cmd *cobra.Command, getenv func(string) string) (wayOu
 	}
 	for _, raw := range w.proxies {
 		// Or a password with a space in it would become the name of a proxy.
-		if raw != "direct" && !strings.Contains(raw, "://") && !isScript(raw) {
+		if raw != "direct" && !strings.Contains(raw, "://") && !isAskedLater(raw) {
 			return w, &proxy.SettingError{Source: envForwardProxy, Err: errNotAlone}
 		}
 	}
@@ -66,7 +66,7 @@ func (w wayOut) selector(getenv func(string) string, c proxy.Config) (proxy.Sele
 	}
 	all := make([]proxy.Selector, len(w.proxies))
 	for i, raw := range w.proxies {
-		if all[i], err = w.one(raw, c); err != nil {
+		if all[i], err = w.one(raw, getenv, c); err != nil {
 			return nil, err
 		}
 	}
@@ -83,15 +83,22 @@ func others(forward *tls.Config) *tls.Config {
 	return c
 }
 
-func (w wayOut) one(raw string, c proxy.Config) (proxy.Selector, error) {
-	if isScript(raw) {
+func (w wayOut) one(raw string, getenv func(string) string, c proxy.Config) (proxy.Selector, error) {
+	switch {
+	case isScript(raw):
 		return newScripted(raw, w.source, c)
+	case raw == systemWord:
+		return newSystem(getenv, c), nil
 	}
 	return proxy.Fixed(raw, w.source, c)
 }
 
-// plain is w without what would have to be fetched to know its ways.
+// isAskedLater reports whether something else has to be asked, when the first
+// connection needs it, to know the ways of a value of --forward-proxy.
+func isAskedLater(raw string) bool { return isScript(raw) || raw == systemWord }
+
+// plain is w without what is asked later.
 func (w wayOut) plain() wayOut {
-	w.proxies = slices.DeleteFunc(slices.Clone(w.proxies), isScript)
+	w.proxies = slices.DeleteFunc(slices.Clone(w.proxies), isAskedLater)
 	return w
 }
