@@ -42,6 +42,8 @@ func TestRefusals(t *testing.T) {
 		{"wrong password for TLS", "squid-tls-basic", wrong, world.Echo, world.GoodToken, 3, `proxy\.test:3131.*refused the user name or the password`},
 		{"wrong password for dante", "dante-password", wrong, world.Echo, world.GoodToken, 3, `proxy\.test:1081`},
 		{"wrong password for microsocks", "microsocks-password", wrong, world.Echo, world.GoodToken, 3, `proxy\.test:1083`},
+		{"wrong password for apache", "apache-basic", wrong, world.Echo, world.GoodToken, 3, `proxy\.test:3151.*refused the user name or the password`},
+		{"wrong password for apache's digest", "apache-digest", wrong, world.Echo, world.GoodToken, 3, `proxy\.test:3152.*refused the user name or the password`},
 		{"nobody listens", "squid", absent, world.Echo, world.GoodToken, 3, `proxy\.test:9.*refused`},
 		{"unknown CA", "squid-tls", untrusted, world.Echo, world.GoodToken, 3, `proxy\.test:3130.*certificate`},
 		{"stale token", "squid", nil, world.Echo, world.StaleToken, 4, `edge\.test`},

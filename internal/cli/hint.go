@@ -238,6 +238,7 @@ func hintProxyAnswer(err error) string {
 		return ""
 	}
 	late, _ := as[net.Error](err)
+	reply, _ := as[proxy.Reply](err) // of SOCKS5; 0 is success, and no error
 	switch {
 	case late != nil && late.Timeout() && strings.HasPrefix(e.Hop, "socks5"):
 		return "an HTTP proxy answers SOCKS with silence: try http:// in " + setting(e.Source) + ", or wait longer with --connect-timeout"
@@ -245,9 +246,9 @@ func hintProxyAnswer(err error) string {
 		return "a SOCKS proxy answers HTTP with silence: try socks5:// in " + setting(e.Source) + ", or wait longer with --connect-timeout"
 	case e.Location != "":
 		return "sign in to the network in a browser (it points to " + e.Location + "), then try again; or choose another --forward-proxy"
-	case e.Status == 403 || e.Status == 405:
+	case e.Status == 403, e.Status == 405, reply == 2:
 		return "ask whoever runs the proxy to allow CONNECT to " + e.Target + ", or choose another --forward-proxy"
-	case e.Status >= 500:
+	case e.Status >= 500, e.Status == 404, reply == 1, reply >= 3 && reply <= 6: // 404: Privoxy, of a name that it does not find
 		return "the proxy could not reach " + e.Target + ": check the name and the port in --pomerium-url"
 	}
 	return "check " + setting(e.Source) + ", and whether this proxy may connect to " + e.Target
