@@ -84,9 +84,22 @@ func (h *Hop) heard(ctx context.Context, answer *reply, l *login) {
 // ask sends one request and reads the head of the answer.
 func (w *wire) ask(request []byte) (*reply, error) {
 	if _, err := w.conn.Write(request); err != nil {
+		if alert := w.alert(); alert != nil {
+			return nil, alert
+		}
 		return nil, fmt.Errorf("sending the request: %w", err)
 	}
 	return w.head()
+}
+
+// alert is why the proxy has ended TLS, if it said so before it cut the
+// connection: TLS 1.3 has its client done before its certificate is judged.
+func (w *wire) alert() error {
+	var alert *net.OpError
+	if err := w.peek(); errors.As(err, &alert) && alert.Op == "remote error" {
+		return err
+	}
+	return nil
 }
 
 // isClosed says whether err is the end of the connection, clean or not.

@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -176,4 +177,40 @@ func TestEdgeCase25_TLSProxies(t *testing.T) {
 			t.Errorf("server name and ALPN: %q", got)
 		}
 	})
+}
+
+// TestEdgeCase25_CutBeforeTheRequest: a proxy that wants a certificate says so
+// after the handshake, and by then may have cut the connection already.
+func TestEdgeCase25_CutBeforeTheRequest(t *testing.T) {
+	ca := newAuthority(t)
+	server := &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "proxy.test", time.Now().Add(time.Hour))}, ClientAuth: tls.RequireAnyClientCert}
+	refused := make(chan struct{})
+	addr := serve(t, func(c net.Conn, _ int) {
+		tls.Server(c, server).Handshake()
+		close(refused)
+	})
+	h := hop(t, "https://proxy.test", func(ctx context.Context, network, _ string) (net.Conn, error) {
+		c, err := to(addr)(ctx, network, "")
+		return &cut{Conn: c, after: 2, when: refused}, err // ClientHello, then the rest of the handshake
+	})
+	h.TLS = &tls.Config{RootCAs: ca.pool()}
+	_, err := h.DialContext(t.Context(), "tcp", target)
+	if want := "forward proxy https://proxy.test:443: tls: remote error: tls: certificate required"; text(err) != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+}
+
+// A cut connection takes some writes and, when the time has come, none any more.
+type cut struct {
+	net.Conn
+	after int
+	when  chan struct{}
+}
+
+func (c *cut) Write(p []byte) (int, error) {
+	if c.after--; c.after >= 0 {
+		return c.Conn.Write(p)
+	}
+	<-c.when
+	return 0, errRefused
 }
