@@ -18,6 +18,17 @@ func (wouldBlock) Error() string   { return "no bytes yet" }
 func (wouldBlock) Timeout() bool   { return true }
 func (wouldBlock) Temporary() bool { return true }
 
+// A Pollable is a connection that is no socket of the system and can be read
+// like one, without a buffer while nothing comes: a stream with a queue of its
+// own.
+type Pollable interface {
+	// TryRead takes what is there: ErrWouldBlock means nothing.
+	TryRead(p []byte) (int, error)
+	// WaitRead returns when TryRead has bytes to give, or with what it would say:
+	// io.EOF at the end.
+	WaitRead() error
+}
+
 // A Conn stands between TLS and the socket. Upward it holds back what is written
 // until Flush or a full buffer, so that many records leave in one system call.
 // Downward it never lets TLS wait with its buffer in hand.
@@ -33,7 +44,8 @@ func (wouldBlock) Temporary() bool { return true }
 type Conn struct {
 	net.Conn
 
-	in      poller
+	in      Pollable // nil: src
+	socket  poller
 	polling bool
 	drained bool // the last read took all there was: do not ask again before Wait
 	ended   bool
@@ -50,7 +62,13 @@ type Conn struct {
 // NewConn returns a Conn over c, in blocking mode.
 func NewConn(c net.Conn) *Conn {
 	conn := &Conn{Conn: c}
-	if !conn.in.init(c) {
+	in, ok := c.(Pollable)
+	switch {
+	case ok:
+		conn.in = in
+	case conn.socket.init(c):
+		conn.in = &conn.socket
+	default:
 		conn.src = NewSource(c)
 	}
 	return conn
@@ -72,7 +90,7 @@ func (c *Conn) Wait() error {
 	c.drained = false
 	var err error
 	if c.src == nil {
-		err = c.in.wait()
+		err = c.in.WaitRead()
 	} else {
 		c.unread, err = c.src.Next(0)
 	}
@@ -92,7 +110,7 @@ func (c *Conn) Read(p []byte) (n int, err error) {
 	case c.drained || len(p) == 0:
 		return 0, ErrWouldBlock
 	default:
-		n, err = c.in.read(p)
+		n, err = c.in.TryRead(p)
 		c.drained = n < len(p)
 	}
 	c.ended = c.ended || err == io.EOF

@@ -8,6 +8,6 @@ import "net"
 // buffer.
 type poller struct{}
 
-func (*poller) init(net.Conn) bool       { return false }
-func (*poller) read([]byte) (int, error) { panic("sock: no readiness on this system") }
-func (*poller) wait() error              { panic("sock: no readiness on this system") }
+func (*poller) init(net.Conn) bool          { return false }
+func (*poller) TryRead([]byte) (int, error) { panic("sock: no readiness on this system") }
+func (*poller) WaitRead() error             { panic("sock: no readiness on this system") }

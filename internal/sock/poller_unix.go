@@ -9,8 +9,7 @@ import (
 	"syscall"
 )
 
-// A poller reads a socket without ever waiting in a read, and waits without a
-// buffer.
+// A poller is the Pollable of a socket.
 type poller struct {
 	raw     syscall.RawConn
 	attempt func(fd uintptr) bool // kept, so that a read allocates nothing
@@ -48,8 +47,8 @@ func again(f func() (int, error)) (int, error) {
 	}
 }
 
-// read takes what is there: ErrWouldBlock means nothing.
-func (r *poller) read(p []byte) (int, error) {
+// TryRead implements Pollable.
+func (r *poller) TryRead(p []byte) (int, error) {
 	r.p = p
 	err := r.raw.Read(r.attempt)
 	r.p = nil
@@ -59,8 +58,8 @@ func (r *poller) read(p []byte) (int, error) {
 	return r.result("read", err)
 }
 
-// wait returns when a byte is there, and leaves it there.
-func (r *poller) wait() error {
+// WaitRead implements Pollable. It leaves the byte that it has seen where it is.
+func (r *poller) WaitRead() error {
 	_, err := r.result("recv", r.raw.Read(r.look))
 	return err
 }

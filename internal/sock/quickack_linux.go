@@ -9,9 +9,15 @@ import (
 // does nothing where it cannot. Forward proxies that leave Nagle's algorithm on
 // (tinyproxy, microsocks) hold their next small segment until our delayed
 // acknowledgement: 40 ms at each step of a set-up. The kernel forgets the
-// option, so it is asked again after every small read.
+// option, so it is asked again after every small read. What is a stream on a
+// socket that others use as well has a method of the same name.
 func QuickAck(c net.Conn) {
-	raw := rawConn(bottom(c))
+	c = bottom(c)
+	if stream, ok := c.(interface{ QuickAck() }); ok {
+		stream.QuickAck()
+		return
+	}
+	raw := rawConn(c)
 	if raw == nil {
 		return
 	}
