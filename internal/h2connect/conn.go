@@ -54,7 +54,11 @@ const (
 // Config tells how a connection behaves. The zero value is a solo connection
 // with pings every 30 seconds.
 type Config struct {
-	Shared      bool
+	Shared bool
+	// Window is how much of a stream on a shared connection may be under way, or
+	// wait for its reader: credit is given only for what has been read. 0 is for
+	// the streams of an edge: SharedWindow, which stays open until SharedQueue waits.
+	Window      int
 	KeepAlive   time.Duration // silence before a PING; 0: 30 s, negative: never
 	PingTimeout time.Duration // silence after a PING that means a dead path; 0: 15 s
 	MaxStreams  uint32        // the peer's limit until its SETTINGS tell; 0: 100
@@ -66,9 +70,27 @@ type Config struct {
 	Log     *slog.Logger // nil: no logs
 }
 
+// flow is how the window of a stream is given back, in bytes.
+type flow struct {
+	window int // at first
+	free   int // so much of what waits for the reader is given back all the same
+	credit int // the least that is worth a WINDOW_UPDATE
+}
+
+func (cfg *Config) flow() flow {
+	switch {
+	case !cfg.Shared:
+		return flow{SoloWindow, 0, soloCredit}
+	case cfg.Window > 0:
+		return flow{cfg.Window, 0, cfg.Window / 4}
+	}
+	return flow{SharedWindow, SharedQueue, sharedCredit}
+}
+
 // A Conn is one HTTP/2 connection to an edge or a proxy.
 type Conn struct {
 	cfg   Config
+	flow  flow
 	top   net.Conn   // frames go here: TLS, or under itself
 	under *sock.Conn // below TLS
 
@@ -105,6 +127,7 @@ type Conn struct {
 func New(top net.Conn, under *sock.Conn, cfg Config) *Conn {
 	c := &Conn{
 		cfg:        cfg,
+		flow:       cfg.flow(),
 		top:        top,
 		under:      under,
 		streams:    map[uint32]*Stream{},
@@ -137,10 +160,6 @@ func (c *Conn) Greet() { c.later(func() {}) }
 
 // preface leaves its bytes in the held-back buffer.
 func (c *Conn) preface() {
-	window := uint32(SoloWindow)
-	if c.cfg.Shared {
-		window = SharedWindow
-	}
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
 	// Errors are sticky below, and the next write meets them.
@@ -148,7 +167,7 @@ func (c *Conn) preface() {
 	c.framer.WriteSettings(
 		http2.Setting{ID: http2.SettingHeaderTableSize, Val: 0}, // answers are few and short: no memory for them
 		http2.Setting{ID: http2.SettingEnablePush, Val: 0},
-		http2.Setting{ID: http2.SettingInitialWindowSize, Val: window},
+		http2.Setting{ID: http2.SettingInitialWindowSize, Val: uint32(c.flow.window)},
 		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: maxHeaderList},
 	)
 	c.framer.WriteWindowUpdate(0, connWindow-initialWindow)
@@ -188,6 +207,14 @@ func (c *Conn) Room() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err == nil && !c.retired && uint32(len(c.streams)) < c.maxStreams
+}
+
+// Stalled tells whether the peer takes no more just now from the connection as a
+// whole: a stream that it serves slowly may hold up all of them.
+func (c *Conn) Stalled() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sendWindow <= 0
 }
 
 // Shared tells which kind of connection this is.

@@ -10,18 +10,47 @@ import (
 // Read implements io.Reader.
 func (s *Stream) Read(p []byte) (int, error) {
 	for {
-		s.mu.Lock()
-		if s.queue.size > 0 {
-			n := s.queue.read(p)
-			s.drained(n)
-			return n, nil
-		}
-		err := s.endLocked()
-		s.mu.Unlock()
-		if err != nil {
-			return 0, err
+		n, err := s.TryRead(p)
+		if err != sock.ErrWouldBlock {
+			return n, err
 		}
 		<-s.canRead
+	}
+}
+
+// TryRead reads what is there; sock.ErrWouldBlock means nothing.
+func (s *Stream) TryRead(p []byte) (int, error) {
+	s.mu.Lock()
+	if s.queue.size > 0 {
+		n := s.queue.read(p)
+		s.drained(n) // unlocks
+		return n, nil
+	}
+	defer s.mu.Unlock()
+	if err := s.endLocked(); err != nil {
+		return 0, err
+	}
+	return 0, sock.ErrWouldBlock
+}
+
+// WaitRead waits until there are bytes, which it leaves there. Its error is
+// what ends the stream, or ErrStopped once stop is closed.
+func (s *Stream) WaitRead(stop <-chan struct{}) error {
+	for {
+		s.mu.Lock()
+		there, err := s.queue.size > 0, s.endLocked()
+		s.mu.Unlock()
+		if there {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case <-s.canRead:
+		case <-stop:
+			return ErrStopped
+		}
 	}
 }
 
@@ -159,15 +188,11 @@ func (s *Stream) receive(pieces [][]byte, total int) {
 	}
 }
 
-// creditLocked returns how much window to give back now. Solo: all that the
-// local end has taken. Shared: all but what its queue holds beyond SharedQueue.
+// creditLocked returns how much window to give back now: all but what waits for
+// the local end beyond what may.
 func (s *Stream) creditLocked() uint32 {
-	hold, least := s.pending, soloCredit
-	if s.c.cfg.Shared {
-		hold, least = max(0, s.pending-SharedQueue), sharedCredit
-	}
-	n := s.uncredited - hold
-	if n < least || s.ended {
+	n := s.uncredited - max(0, s.pending-s.c.flow.free)
+	if n < s.c.flow.credit || s.ended {
 		return 0
 	}
 	s.uncredited -= n

@@ -18,6 +18,8 @@ var (
 	ErrNotHTTP2 = errors.New("the peer agreed on h2 but speaks another protocol")
 	// ErrCut means that the connection ended without a proper close.
 	ErrCut = errors.New("the connection was cut")
+	// ErrStopped means that the caller has stopped a wait. The stream goes on.
+	ErrStopped = errors.New("stopped")
 	// ErrQueueLimit means that the queues of all streams held too much, and
 	// this one held the most.
 	ErrQueueLimit = errors.New("the local program read too slowly: the queue limit is reached")
@@ -89,15 +91,13 @@ func Lost(err error) bool {
 // Wants11 tells whether the peer says that HTTP/1.1 has to be used in place of
 // HTTP/2 (RFC 9113 section 7, HTTP_1_1_REQUIRED), or speaks something else.
 func Wants11(err error) bool {
-	return errors.Is(err, ErrNotHTTP2) || resetBy(err, http2.ErrCodeHTTP11Required)
+	var e *Error // of the stream, or of all by GOAWAY
+	return errors.Is(err, ErrNotHTTP2) || errors.As(err, &e) && e.Code == http2.ErrCodeHTTP11Required
 }
 
 // Malformed tells whether the peer takes a request for malformed (RFC 9113
 // section 8.1.1): that one, or every CONNECT because it knows of none.
-func Malformed(err error) bool { return resetBy(err, http2.ErrCodeProtocol) }
-
-// resetBy tells whether err is a reset by the peer with code.
-func resetBy(err error, code http2.ErrCode) bool {
+func Malformed(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.Err == nil && e.Code == code
+	return errors.As(err, &e) && e.Err == nil && e.Code == http2.ErrCodeProtocol
 }

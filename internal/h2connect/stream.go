@@ -81,20 +81,26 @@ func (s *Stream) Headroom() int { return frameHeader }
 
 // Send sends b[Headroom():], and overwrites all of b. It waits for window.
 func (s *Stream) Send(b []byte) error {
+	_, err := s.send(b, nil)
+	return err
+}
+
+func (s *Stream) send(b []byte, stop <-chan struct{}) (sent int, err error) {
 	for len(b) > frameHeader {
-		n, err := s.reserve(len(b) - frameHeader)
+		n, err := s.reserve(len(b)-frameHeader, stop)
 		if err != nil {
-			return err
+			return sent, err
 		}
 		if err := s.c.write(func() error { return s.writeData(b[:frameHeader+n]) }); err != nil {
 			if err == net.ErrClosed {
 				s.c.windowUpdate(0, int64(n)) // not used: others may
 			}
-			return err
+			return sent, err
 		}
+		sent += n
 		b = b[n:]
 	}
-	return nil
+	return sent, nil
 }
 
 // writeData writes DATA frames. The header of each lies where the last payload
@@ -117,17 +123,22 @@ func (s *Stream) writeData(b []byte) error {
 }
 
 // Write implements io.Writer.
-func (s *Stream) Write(p []byte) (int, error) {
+func (s *Stream) Write(p []byte) (int, error) { return s.WriteUntil(nil, p) }
+
+// WriteUntil is Write whose wait for window ends with ErrStopped once stop is
+// closed. A wait for the socket, which all streams share, ends with the
+// connection alone.
+func (s *Stream) WriteUntil(stop <-chan struct{}, p []byte) (int, error) {
 	written := 0
 	for len(p) > 0 {
 		buf := sock.TakeBuffer(len(p) > sock.SmallBuffer)
 		n := copy(buf.B[frameHeader:], p)
-		err := s.Send(buf.B[:frameHeader+n])
+		sent, err := s.send(buf.B[:frameHeader+n], stop)
 		buf.Free()
+		written += sent
 		if err != nil {
 			return written, err
 		}
-		written += n
 		p = p[n:]
 	}
 	return written, nil
@@ -135,7 +146,7 @@ func (s *Stream) Write(p []byte) (int, error) {
 
 // reserve waits until the windows allow at least one byte, and takes up to
 // want.
-func (s *Stream) reserve(want int) (int, error) {
+func (s *Stream) reserve(want int, stop <-chan struct{}) (int, error) {
 	c := s.c
 	c.mu.Lock()
 	for {
@@ -159,6 +170,11 @@ func (s *Stream) reserve(want int) (int, error) {
 		select {
 		case <-s.canSend:
 		case <-s.gone:
+		case <-stop:
+			c.mu.Lock()
+			delete(c.starved, s)
+			c.mu.Unlock()
+			return 0, ErrStopped
 		}
 		c.mu.Lock()
 	}
@@ -181,13 +197,7 @@ func (s *Stream) wakeReader() {
 // CloseWrite sends END_STREAM: the destination reads an end, and may go on
 // sending.
 func (s *Stream) CloseWrite() error {
-	err := s.c.write(func() error {
-		if s.sealed || s.isReset() { // after a reset by the peer nothing may follow (RFC 9113 section 5.4.2)
-			return nil
-		}
-		s.sealed = true
-		return s.c.framer.WriteData(s.id, true, nil)
-	})
+	err := s.c.write(s.writeEnd)
 	s.mu.Lock()
 	s.sentEnd = true
 	over := s.ended
@@ -196,6 +206,14 @@ func (s *Stream) CloseWrite() error {
 		s.finish()
 	}
 	return err
+}
+
+func (s *Stream) writeEnd() error {
+	if s.sealed || s.isReset() { // after a reset by the peer nothing may follow (RFC 9113 section 5.4.2)
+		return nil
+	}
+	s.sealed = true
+	return s.c.framer.WriteData(s.id, true, nil)
 }
 
 // Close ends the stream: with RST_STREAM CANCEL unless both sides have ended it
@@ -217,6 +235,21 @@ func (s *Stream) Close() error {
 	s.finish()
 	s.wakeReader()
 	return nil
+}
+
+// Leave ends the stream as closing a socket does: what has been written still
+// arrives, and an end behind it; RST_STREAM right behind could overtake both in
+// the peer. What comes is dropped. A peer that does not end its side in time is
+// told to.
+func (s *Stream) Leave(patience time.Duration) {
+	late := time.AfterFunc(patience, func() { s.Close() })
+	go func() { // ends when the socket has taken the end, or is closed
+		s.CloseWrite()
+		s.Deliver(io.Discard, func(int64, error) {
+			late.Stop()
+			s.Close()
+		})
+	}()
 }
 
 // cancel sends RST_STREAM without waiting for the socket.
