@@ -11,7 +11,7 @@ func BenchmarkAuth(b *testing.B) {
 			if g == nil {
 				return // not on this system
 			}
-			h := g.serve(b, false).hop(b, g, true)
+			h := g.serve(b, "http").hop(b, g, true)
 			for b.Loop() {
 				conn, err := h.DialContext(b.Context(), "tcp", target)
 				if err != nil {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
@@ -43,6 +44,13 @@ func (w who) ntlm() Authenticator {
 		return nil
 	}
 	return NTLM{Username: w.name, Password: w.secret}
+}
+
+// isNTLM says whether credentials are a message of NTLM, by themselves or inside
+// Negotiate [MS-NLMP 2.2.1].
+func isNTLM(credentials string) bool {
+	message, err := token68(credentials)
+	return err == nil && bytes.Contains(message, []byte("NTLMSSP\x00"))
 }
 
 type ntlmExchange struct {

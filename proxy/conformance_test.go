@@ -24,17 +24,28 @@ type running struct {
 
 func (r *running) config() proxy.Config { return proxy.Config{Dial: to(r.addr), TLS: r.tls} }
 
-func (r *running) url(scheme, password string) string {
-	return scheme + "://u:" + strings.NewReplacer(" ", "%20").Replace(password) + "@proxy.test:3128"
+func (r *running) url(kind, password string) string {
+	return schemeOf(kind) + "://u:" + strings.NewReplacer(" ", "%20").Replace(password) + "@proxy.test:3128"
 }
 
 func (r *running) hop(t testing.TB, scheme, password string) *proxy.Hop {
 	h := hop(t, r.url(scheme, password), to(r.addr))
 	h.TLS = r.tls
+	t.Cleanup(h.CloseIdleConnections)
 	return h
 }
 
-// starters has a row for each scheme; one without a row fails the test.
+// kinds are the kinds of proxies: those of proxy.Schemes, and an https proxy that
+// picks h2.
+func kinds() []string { return append(proxy.Schemes(), "https, h2") }
+
+// schemeOf is the scheme of a kind.
+func schemeOf(kind string) string {
+	scheme, _, _ := strings.Cut(kind, ",")
+	return scheme
+}
+
+// starters has a row for each kind; one without a row fails the test.
 var starters = map[string]starter{
 	"http": func(t testing.TB, leadsTo, early string) *running {
 		return &running{addr: serve(t, func(c net.Conn, _ int) { connectProxy(c, leadsTo, early) })}
@@ -48,6 +59,9 @@ var starters = map[string]starter{
 			connectProxy(s, leadsTo, early)
 		})
 		return &running{addr: addr, tls: &tls.Config{RootCAs: ca.pool()}}
+	},
+	"https, h2": func(t testing.TB, leadsTo, early string) *running {
+		return secureProxy(t, bothProtocols, connectHandler(leadsTo, early), nil)
 	},
 	"socks5":  socksProxy,
 	"socks5h": socksProxy,
@@ -110,14 +124,14 @@ func lead(c net.Conn, leadsTo, says string) {
 }
 
 func TestConformance(t *testing.T) {
-	for _, scheme := range proxy.Schemes() {
-		start := starters[scheme]
+	for _, kind := range kinds() {
+		start := starters[kind]
 		if start == nil {
-			t.Errorf("%s:// has no row in starters", scheme)
+			t.Errorf("%s has no row in starters", kind)
 			continue
 		}
 		for name, check := range conformance {
-			t.Run(scheme+" "+name, func(t *testing.T) { check(t, scheme, start) })
+			t.Run(kind+": "+name, func(t *testing.T) { check(t, schemeOf(kind), start) })
 		}
 	}
 }

@@ -14,36 +14,62 @@ import (
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/pomerium/pomerium-cli/internal/h2connect"
 )
 
 // userAgent is sent because some proxies refuse requests without one.
 const userAgent = "pomerium-cli"
 
+// A line is where an HTTP proxy is asked for a tunnel: a connection of its own
+// over HTTP/1.1 (wire), or a place on a shared one over HTTP/2 (seat).
+type line interface {
+	// ask sends one CONNECT and reads the answer. A *missed error says that it
+	// may be sent again on another line.
+	ask(ctx context.Context, target, credentials string) (*reply, error)
+	// next makes the line ready for another request behind the answer, if it can.
+	next(*reply) bool
+	// opened returns the tunnel that the proxy has agreed to with status.
+	opened(ctx context.Context, target string, status int) (net.Conn, error)
+	close()
+}
+
+// A missed request has got no answer, for a reason that says nothing about it.
+type missed struct {
+	error
+	unread bool // the proxy has not looked at it, nor at its credentials
+}
+
+func (e *missed) Unwrap() error { return e.error }
+
+// maxMissed bounds how often one tunnel is asked for.
+const maxMissed = 5
+
 // connect asks an HTTP proxy for a tunnel (RFC 9110 9.3.6), answering its 407s.
 func (h *Hop) connect(ctx context.Context, target string) (net.Conn, error) {
 	login := h.login(http.MethodConnect, target)
 	defer login.done()
-	var w *wire // nil: to be opened
-	for {
-		if w == nil {
-			var err error
-			if w, err = h.open(ctx); err != nil {
-				return nil, err
-			}
-			if err := login.on(ctx, w.conn); err != nil {
-				w.close()
+	var l line // nil: to be opened
+	for tries := 0; ; {
+		var err error
+		if l == nil {
+			if l, err = h.line(ctx, login); err != nil {
 				return nil, h.unsent(ctx, target, login, err)
 			}
 		}
 		if err := login.admit(ctx); err != nil {
-			w.close()
+			l.close()
 			return nil, h.unsent(ctx, target, login, err)
 		}
-		answer, err := w.ask(h.request(target, login.take()))
+		answer, err := l.ask(ctx, target, login.take())
 		if err != nil {
-			w.close()
-			if w.kept && len(w.in) == 0 && ctx.Err() == nil && isClosed(err) {
-				w = nil // it promised to stay and left: RFC 9112 9.3.1 has us ask anew
+			l.close()
+			if again := (*missed)(nil); errors.As(err, &again) && ctx.Err() == nil && tries < maxMissed {
+				if !h2connect.Full(err) { // others were quicker on that connection: it was not even tried
+					tries++
+				}
+				login.missed(again)
+				l = nil
 				continue
 			}
 			return nil, h.fail(ctx, OpConnect, target, err)
@@ -51,17 +77,17 @@ func (h *Hop) connect(ctx context.Context, target string) (net.Conn, error) {
 		h.heard(ctx, answer, login)
 		if answer.status/100 == 2 {
 			login.accepted()
-			return h.opened(ctx, w, target, answer.status)
+			return l.opened(ctx, target, answer.status)
 		}
 		if answer.status != http.StatusProxyAuthRequired {
-			return nil, h.refused(ctx, w, target, answer, login)
+			return nil, h.refused(ctx, l, target, answer, login)
 		}
 		if err := login.answer(ctx, answer.header["Proxy-Authenticate"]); err != nil {
-			return nil, h.unanswered(ctx, w, target, answer, login, err)
+			return nil, h.unanswered(ctx, l, target, answer, login, err)
 		}
-		if w.kept = answer.keepAlive() && w.drain(answer); !w.kept {
-			w.close()
-			w = nil
+		if !l.next(answer) {
+			l.close()
+			l = nil
 		}
 	}
 }
@@ -81,8 +107,40 @@ func (h *Hop) heard(ctx context.Context, answer *reply, l *login) {
 		"offered", strings.Join(l.named(parseChallenges(answer.header["Proxy-Authenticate"])), ", "))
 }
 
+// line finds or opens where to ask, and tells the login.
+func (h *Hop) line(ctx context.Context, login *login) (line, error) {
+	if h.URL.Scheme == "https" {
+		return h.lineTLS(ctx, login)
+	}
+	w, err := h.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return w, w.begin(ctx, login)
+}
+
+// begin tells the login of its connection.
+func (w *wire) begin(ctx context.Context, login *login) error {
+	err := login.on(ctx, w.conn, false)
+	if err != nil {
+		w.close()
+	}
+	return err
+}
+
 // ask sends one request and reads the head of the answer.
-func (w *wire) ask(request []byte) (*reply, error) {
+func (w *wire) ask(_ context.Context, target, credentials string) (*reply, error) {
+	answer, err := w.send(w.hop.request(target, credentials))
+	switch {
+	case err == nil:
+		answer.text = func() ([]byte, bool) { return w.body(answer) }
+	case w.kept && len(w.in) == 0 && isClosed(err):
+		err = &missed{error: err} // it promised to stay and left: RFC 9112 9.3.1 has us ask anew
+	}
+	return answer, err
+}
+
+func (w *wire) send(request []byte) (*reply, error) {
 	if _, err := w.conn.Write(request); err != nil {
 		if alert := w.alert(); alert != nil {
 			return nil, alert
@@ -100,6 +158,11 @@ func (w *wire) alert() error {
 		return err
 	}
 	return nil
+}
+
+func (w *wire) next(answer *reply) bool {
+	w.kept = answer.keepAlive() && w.drain(answer)
+	return w.kept
 }
 
 // isClosed says whether err is the end of the connection, clean or not.
@@ -155,8 +218,8 @@ func checkHeader(header http.Header) error {
 	return nil
 }
 
-// refused explains an answer that is neither 2xx nor 407, and closes w.
-func (h *Hop) refused(ctx context.Context, w *wire, target string, answer *reply, l *login) error {
+// refused explains an answer that is neither 2xx nor 407, and closes the line.
+func (h *Hop) refused(ctx context.Context, on line, target string, answer *reply, l *login) error {
 	var err error
 	op, status := OpConnect, h.statusText(answer, l)
 	switch {
@@ -172,15 +235,15 @@ func (h *Hop) refused(ctx context.Context, w *wire, target string, answer *reply
 	default:
 		err = errors.New(status)
 	}
-	body, _ := w.body(answer)
-	w.close()
+	body, _ := answer.text()
+	on.close()
 	return h.answered(ctx, op, target, answer, body, l, err)
 }
 
-// unanswered explains a 407 that cannot be answered, and closes w.
-func (h *Hop) unanswered(ctx context.Context, w *wire, target string, answer *reply, l *login, err error) error {
-	body, _ := w.body(answer)
-	w.close()
+// unanswered explains a 407 that cannot be answered, and closes the line.
+func (h *Hop) unanswered(ctx context.Context, on line, target string, answer *reply, l *login, err error) error {
+	body, _ := answer.text()
+	on.close()
 	return h.answered(ctx, OpAuth, target, answer, body, l, err)
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -17,6 +18,7 @@ const (
 	OpTLS     = "tls"          // the TLS handshake with an https proxy
 	OpAuth    = "authenticate" // the proxy wants to know who asks
 	OpConnect = "connect"      // the proxy was asked for the target
+	OpTunnel  = "tunnel"       // the way to the target was open, over HTTP/2
 )
 
 // ErrRejected is wrapped by the error of a proxy that refused the user name
@@ -30,7 +32,7 @@ var errScheme = errors.New("the scheme is none of http, https, socks5 and socks5
 type Error struct {
 	Hop      string      // scheme://host:port of the proxy
 	Source   string      // the setting that named the proxy, as in Way; may be empty
-	Op       string      // OpDial, OpTLS, OpAuth or OpConnect
+	Op       string      // OpDial, OpTLS, OpAuth, OpConnect or OpTunnel
 	Target   string      // host:port that the proxy was asked for; empty before that
 	Status   int         // of an HTTP answer; 0 without one
 	Schemes  []string    // authentication schemes that the proxy offered
@@ -56,6 +58,8 @@ func (e *Error) Error() string {
 		if e.Target != "" {
 			b.WriteString(" " + e.Target)
 		}
+	case OpTunnel:
+		b.WriteString(": tunnel to " + e.Target)
 	}
 	b.WriteString(": " + e.Err.Error())
 	if e.Body != "" {
@@ -163,13 +167,16 @@ func withLimit(ctx context.Context, limit time.Duration) (context.Context, conte
 }
 
 // explainTLS puts words to what a TLS handshake says in numbers.
-func explainTLS(err error) error {
+func explainTLS(err error, protocols []string) error {
 	var record tls.RecordHeaderError
 	if errors.As(err, &record) {
 		got, said := identify(record.RecordHeader[:])
 		return &WrongProtocol{Want: "TLS", Got: got, Said: said}
 	}
 	if strings.HasSuffix(err.Error(), "tls: no application protocol") {
+		if slices.Contains(protocols, protoHTTP2) {
+			return fmt.Errorf("the proxy speaks neither HTTP/2 nor HTTP/1.1 over TLS: %w", err)
+		}
 		return fmt.Errorf("the proxy does not accept HTTP/1.1 over TLS (HTTP/2 alone?): %w", err)
 	}
 	var unverified *tls.CertificateVerificationError

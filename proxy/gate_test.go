@@ -13,6 +13,8 @@ import (
 	"hash"
 	"io"
 	"net"
+	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -46,27 +48,46 @@ type visit struct {
 // A guarded proxy counts what comes. It answers requests in absolute form itself.
 type guarded struct {
 	addr                          string
+	h2                            bool // offered, and preferred
 	tls                           *tls.Config
 	conns, requests, tries, wrong atomic.Int32
 	parts                         func(request string, credentials bool) bool // closes behind this 407
 	silent                        func(try int32) bool                        // closes in place of an answer to credentials
 }
 
-func (g *gate) serve(t testing.TB, secure bool) *guarded {
+// httpKinds are the kinds of proxies that these schemes are for.
+func httpKinds() []string {
+	return slices.DeleteFunc(kinds(), func(kind string) bool { return !strings.HasPrefix(kind, "http") })
+}
+
+func (g *gate) serve(t testing.TB, kind string) *guarded {
 	p := &guarded{}
 	var config *tls.Config
 	var binding [16]byte
-	if secure {
+	if schemeOf(kind) == "https" {
 		ca := newAuthority(t)
 		cert := ca.issue(t, "proxy.test", time.Now().Add(time.Hour))
 		config, p.tls = &tls.Config{Certificates: []tls.Certificate{cert}}, &tls.Config{RootCAs: ca.pool()}
 		binding = bindingOf(cert.Certificate[0])
 	}
+	var h2 *h2Server
+	if kind == "https, h2" {
+		p.h2, config.NextProtos = true, bothProtocols
+		h2 = newH2Server(t, func(w http.ResponseWriter, r *http.Request) {
+			p.requests.Add(1)
+			p.answerH2(w, r, g, &visit{method: r.Method, uri: r.Host, binding: binding})
+		})
+	}
 	p.addr = serve(t, func(c net.Conn, _ int) {
 		p.conns.Add(1)
-		if secure {
-			c = tls.Server(c, config)
-			defer c.Close()
+		if config != nil {
+			s := tls.Server(c, config)
+			defer s.Close()
+			if s.Handshake() == nil && s.ConnectionState().NegotiatedProtocol == "h2" {
+				h2.take(s)
+				return
+			}
+			c = s
 		}
 		v := &visit{binding: binding}
 		for {
@@ -85,31 +106,58 @@ func (g *gate) serve(t testing.TB, secure bool) *guarded {
 	return p
 }
 
+// judge looks at credentials, if there are any: silent means no answer at all.
+func (p *guarded) judge(g *gate, v *visit, credentials string) (opens, silent bool, challenge string) {
+	challenge = g.challenge()
+	if credentials == "" {
+		return false, false, challenge
+	}
+	try := p.tries.Add(1)
+	opens, next, wrong := g.judge(v, credentials)
+	if wrong {
+		p.wrong.Add(1)
+	}
+	if next != "" {
+		challenge = next
+	}
+	return opens, p.silent != nil && p.silent(try), challenge
+}
+
+// answerH2 answers a CONNECT over HTTP/2.
+func (p *guarded) answerH2(w http.ResponseWriter, r *http.Request, g *gate, v *visit) {
+	credentials := r.Header.Get("Proxy-Authorization")
+	opens, silent, challenge := p.judge(g, v, credentials)
+	switch {
+	case silent:
+		connOf(r).Close()
+	case opens:
+		c := h2Tunnel{w: w, r: r}
+		c.open("")
+		echo(c)
+	default:
+		w.Header().Set("Proxy-Authenticate", challenge)
+		if p.parts != nil && p.parts(challenge, credentials != "") {
+			w.Header().Set("Connection", "close") // the server says GOAWAY
+		}
+		w.WriteHeader(http.StatusProxyAuthRequired)
+		io.WriteString(w, "no!")
+	}
+}
+
 // answer answers one request and says whether the connection goes on.
 func (p *guarded) answer(c net.Conn, g *gate, v *visit, head string) bool {
 	credentials := field(head, "Proxy-Authorization")
-	challenge := g.challenge()
-	if credentials != "" {
-		try := p.tries.Add(1)
-		opens, next, wrong := g.judge(v, credentials)
-		if wrong {
-			p.wrong.Add(1)
-		}
-		if p.silent != nil && p.silent(try) {
-			return false
-		}
-		if opens && v.method == "CONNECT" {
-			io.WriteString(c, ok200)
-			echo(c)
-			return false
-		}
-		if opens {
-			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(v.uri), v.uri)
-			return true
-		}
-		if next != "" {
-			challenge = next
-		}
+	opens, silent, challenge := p.judge(g, v, credentials)
+	switch {
+	case silent:
+		return false
+	case opens && v.method == "CONNECT":
+		io.WriteString(c, ok200)
+		echo(c)
+		return false
+	case opens:
+		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(v.uri), v.uri)
+		return true
 	}
 	reply := "HTTP/1.1 407 No\r\nContent-Length: 3\r\nProxy-Authenticate: " + challenge + "\r\n"
 	if p.parts != nil && p.parts(challenge, credentials != "") {
@@ -120,6 +168,18 @@ func (p *guarded) answer(c net.Conn, g *gate, v *visit, head string) bool {
 	return true
 }
 
+// connections is how many n tunnels take: over HTTP/2 they share one, but NTLM goes
+// back to HTTP/1.1 when it is asked for there.
+func (p *guarded) connections(g *gate, n int32) int32 {
+	switch {
+	case !p.h2:
+		return n
+	case g.scheme == "NTLM":
+		return 1 + n
+	}
+	return 1
+}
+
 func (p *guarded) hop(t testing.TB, g *gate, good bool) *proxy.Hop {
 	scheme := "http"
 	if p.tls != nil {
@@ -127,6 +187,7 @@ func (p *guarded) hop(t testing.TB, g *gate, good bool) *proxy.Hop {
 	}
 	h := hop(t, scheme+"://proxy.test:3128", to(p.addr))
 	h.TLS = p.tls
+	t.Cleanup(h.CloseIdleConnections)
 	g.hop(h, good)
 	return h
 }

@@ -46,6 +46,11 @@ type Hop struct {
 	// has none, or has a user alone. For HTTP, Auth has to be nil then; nil: none.
 	Logins Logins
 
+	// KeepAlive is the silence before a PING on an HTTP/2 connection to the proxy
+	// that carries tunnels; 0: 30 s, negative: never.
+	KeepAlive time.Duration
+
+	pool     pool // HTTP/2 connections to an https proxy
 	first    sync.Once
 	identity atomic.Pointer[identity]                 // whom me returns
 	makeAuth func(user *url.Userinfo) []Authenticator // nil: all schemes
@@ -77,9 +82,10 @@ func table() map[string]scheme {
 func Schemes() []string { return slices.Sorted(maps.Keys(table())) }
 
 // DialContext opens a tunnel through the proxy to addr, "host:port". A host
-// name goes to the proxy as a name, in its ASCII form. Without early bytes the
-// connection is what Dial gave (or the *tls.Conn over it); with them it is a
-// wrapper that has CloseWrite and NetConn. A failure at the proxy is an *Error.
+// name goes to the proxy as a name, in its ASCII form. Over HTTP/2 the
+// connection is a stream on one that other tunnels use as well. Else, without
+// early bytes, it is what Dial gave (or the *tls.Conn over it); with them it is
+// a wrapper that has CloseWrite and NetConn. A failure at the proxy is an *Error.
 func (h *Hop) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	if network != "tcp" {
 		return nil, fmt.Errorf("dialing %s: network %q is not tcp", addr, network)
@@ -136,8 +142,26 @@ func (h *Hop) row() (scheme, error) {
 	return row, nil
 }
 
-// reach dials the proxy and speaks TLS with it where its scheme says so.
+// CloseIdleConnections closes the HTTP/2 connections to the proxy that carry no
+// tunnel; the others end with their last. Left alone, they close by themselves
+// after a minute without one.
+func (h *Hop) CloseIdleConnections() { h.pool.retire() }
+
+// reach dials the proxy and speaks TLS with it where its scheme says so. It
+// offers HTTP/1.1 alone: see connectionH2 for more.
 func (h *Hop) reach(ctx context.Context) (net.Conn, error) {
+	conn, err := h.dial(ctx)
+	if err != nil || h.URL.Scheme != "https" {
+		return conn, err
+	}
+	secure, err := h.handshake(ctx, conn, protoHTTP1)
+	if err != nil {
+		return nil, err // not secure: it would be no nil
+	}
+	return secure, nil
+}
+
+func (h *Hop) dial(ctx context.Context) (net.Conn, error) {
 	dial := h.Dial
 	if dial == nil {
 		dial = Dialer{Timeout: h.Timeout}.DialContext
@@ -152,14 +176,22 @@ func (h *Hop) reach(ctx context.Context) (net.Conn, error) {
 	}
 	sock.QuickAck(conn)
 	h.log().DebugContext(ctx, "dialed", "hop", h.String(), "took", time.Since(start))
-	if h.URL.Scheme != "https" {
-		return conn, nil
-	}
-	start = time.Now()
-	secure := tls.Client(conn, h.tlsConfig())
+	return conn, nil
+}
+
+// The names of RFC 7301 for what an https proxy may be asked in.
+const (
+	protoHTTP1 = "http/1.1"
+	protoHTTP2 = "h2"
+)
+
+// handshake speaks TLS on conn, which it closes where that comes to nothing.
+func (h *Hop) handshake(ctx context.Context, conn net.Conn, protocols ...string) (*tls.Conn, error) {
+	start := time.Now()
+	secure := tls.Client(conn, h.tlsConfig(protocols))
 	if err := secure.HandshakeContext(ctx); err != nil {
 		conn.Close()
-		return nil, h.fail(ctx, OpTLS, "", explainTLS(err))
+		return nil, h.fail(ctx, OpTLS, "", explainTLS(err, protocols))
 	}
 	sock.QuickAck(conn)
 	state := secure.ConnectionState()
@@ -177,6 +209,13 @@ func (h *Hop) Reach(ctx context.Context) error {
 	}
 	ctx, cancel := withLimit(ctx, h.Timeout)
 	defer cancel()
+	if h.URL.Scheme == "https" {
+		secure, _, err := h.reachH2(ctx)
+		if err != nil {
+			return err
+		}
+		return secure.NetConn().Close()
+	}
 	conn, err := h.reach(ctx)
 	if err != nil {
 		return err
@@ -196,7 +235,7 @@ func (i issuer) LogValue() slog.Value {
 	return slog.StringValue(quote(printable(i.chain[0].Issuer.String()), nil))
 }
 
-func (h *Hop) tlsConfig() *tls.Config {
+func (h *Hop) tlsConfig(protocols []string) *tls.Config {
 	c := h.TLS.Clone()
 	if c == nil {
 		c = &tls.Config{MinVersion: tls.VersionTLS12}
@@ -205,7 +244,7 @@ func (h *Hop) tlsConfig() *tls.Config {
 		// A zone is this machine's own business; no certificate names it.
 		c.ServerName, _, _ = strings.Cut(h.URL.Hostname(), "%")
 	}
-	c.NextProtos = []string{"http/1.1"}
+	c.NextProtos = protocols
 	return c
 }
 

@@ -54,7 +54,7 @@ func (h *Hop) lead(ctx context.Context, l *lane, login *login) (*lane, error) {
 			return nil, err
 		}
 		l = newLane(conn)
-		if err := login.on(ctx, conn); err != nil {
+		if err := login.on(ctx, conn, false); err != nil {
 			return l, err
 		}
 	}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,12 @@ const (
 // connection in the middle of NTLM or Negotiate.
 var ErrParted = errors.New("the proxy closed the connection in the middle of the authentication, which needs one connection from beginning to end")
 
-var errUnasked = errors.New("no credentials were sent")
+var (
+	errUnasked = errors.New("no credentials were sent")
+	// errOwnConnection says that a scheme authenticates a connection, and this one
+	// is not ours alone: RFC 4559 section 6 keeps it off HTTP/2.
+	errOwnConnection = errors.New("it needs a connection of its own")
+)
 
 // A login answers the 407s of one attempt to get through a proxy.
 type login struct {
@@ -35,9 +41,11 @@ type login struct {
 	schemes     []string // what the proxy offered last
 	spent       []int    // authenticators that came to nothing
 	answers     int
-	want        *Want // what a password would do for
-	parted      bool  // an exchange has begun again, because its connection was gone
-	turn        bool  // it is our turn to try what nobody knows to be right
+	want        *Want   // what a password would do for
+	shared      bool    // the connection carries other requests as well: HTTP/2
+	apart       *demand // what can be answered on a connection of its own alone
+	parted      bool    // an exchange has begun again, because its connection was gone
+	turn        bool    // it is our turn to try what nobody knows to be right
 }
 
 // login starts with what satisfied the proxy before, so that it need not ask.
@@ -52,18 +60,21 @@ func (h *Hop) login(method, uri string) *login {
 	return l
 }
 
-// on goes to another connection. What was begun on the one before is carried
-// over, or begun again.
-func (l *login) on(ctx context.Context, conn net.Conn) error {
+// on goes to another connection, which others use as well if it is shared. What
+// was begun on the one before is carried over, or begun again.
+func (l *login) on(ctx context.Context, conn net.Conn, shared bool) error {
 	before := l.peer.Certificate
-	l.peer.Certificate = certificate(conn)
+	l.peer.Certificate, l.shared = certificate(conn), shared
 	switch {
 	case l.demand == nil:
 		return nil
 	case l.exchange == nil: // what satisfied the proxy before
-		if d := l.demand; l.try(ctx, d) != nil {
+		d := l.demand
+		if err := l.try(ctx, d); err != nil {
 			l.demand = nil
-			l.id.standing.forget(d)
+			if err != errOwnConnection {
+				l.id.standing.forget(d)
+			}
 		}
 		return nil
 	case !l.gone && !l.exchange.Bound() && l.peer.Certificate.Equal(before):
@@ -96,6 +107,13 @@ func (l *login) take() string {
 	return l.credentials
 }
 
+// missed notes that the last request has got no answer.
+func (l *login) missed(m *missed) {
+	if m.unread {
+		l.gone = false // nobody has judged what it carried
+	}
+}
+
 // accepted remembers what satisfied the proxy.
 func (l *login) accepted() {
 	if l.demand != nil {
@@ -121,8 +139,10 @@ func (l *login) done() {
 }
 
 // drop frees what the system keeps for an exchange.
-func (l *login) drop() {
-	if x, ok := l.exchange.(interface{ close() }); ok {
+func (l *login) drop() { end(l.exchange) }
+
+func end(exchange Exchange) {
+	if x, ok := exchange.(interface{ close() }); ok {
 		x.close()
 	}
 }
@@ -153,8 +173,11 @@ func (l *login) answer(ctx context.Context, lines []string) error {
 			reasons, ok = l.choose(ctx, challenges, reasons)
 		}
 	}
-	if ok {
+	switch {
+	case ok:
 		return nil
+	case l.apart != nil:
+		return l.alone(ctx, l.apart)
 	}
 	return l.explain(reasons)
 }
@@ -162,6 +185,7 @@ func (l *login) answer(ctx context.Context, lines []string) error {
 // choose begins with the first authenticator that can answer, or adds to the
 // reasons why none can.
 func (l *login) choose(ctx context.Context, challenges []challenge, reasons []error) ([]error, bool) {
+	l.apart = nil
 	for i, auth := range l.id.auth {
 		if slices.Contains(l.spent, i) {
 			continue
@@ -170,9 +194,14 @@ func (l *login) choose(ctx context.Context, challenges []challenge, reasons []er
 			if !strings.EqualFold(c.scheme, auth.Scheme()) {
 				continue
 			}
-			err := l.try(ctx, &demand{row: i, auth: auth, challenge: c.text})
+			d := &demand{row: i, auth: auth, challenge: c.text}
+			err := l.try(ctx, d)
 			if err == nil {
 				return nil, true
+			}
+			if err == errOwnConnection {
+				l.apart = cmp.Or(l.apart, d)
+				continue
 			}
 			told := slices.ContainsFunc(reasons, func(r error) bool { return r.Error() == err.Error() })
 			if !told && !errors.Is(err, errUnsuited) {
@@ -203,6 +232,14 @@ func (l *login) learn(ctx context.Context, challenges []challenge, reasons []err
 		l.id, l.spent = id, nil
 	}
 	return reasons
+}
+
+// alone goes over to HTTP/1.1, where a connection is one client's, and begins
+// the exchange there.
+func (l *login) alone(ctx context.Context, d *demand) error {
+	l.hop.insistHTTP1()
+	l.shared = false
+	return l.try(ctx, d)
 }
 
 // named lists the schemes of challenges, each once, for people to read.
@@ -236,6 +273,10 @@ func (l *login) goOn(ctx context.Context, challenges []challenge) error {
 	var refused error
 	for _, c := range mine {
 		credentials, err := answerTo(ctx, l.exchange, c.text)
+		if err == nil && l.shared && l.exchange.Bound() {
+			scheme := l.demand.auth.Scheme()
+			return l.alone(ctx, &demand{row: l.demand.row, auth: l.demand.auth, challenge: scheme})
+		}
 		if err == nil {
 			if !l.exchange.Bound() { // the newer challenge is the one to remember
 				l.demand = &demand{row: l.demand.row, auth: l.demand.auth, challenge: c.text}
@@ -266,7 +307,11 @@ func (l *login) try(ctx context.Context, d *demand) error {
 		return err
 	}
 	credentials, err := answerTo(ctx, exchange, d.challenge)
+	if err == nil && l.shared && isNTLM(credentials) {
+		err = errOwnConnection
+	}
 	if err != nil {
+		end(exchange)
 		return err
 	}
 	if strings.EqualFold(d.auth.Scheme(), "Basic") && l.hop.URL.Scheme == "http" {

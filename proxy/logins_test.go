@@ -105,7 +105,7 @@ func TestLogins(t *testing.T) {
 	}
 	gateDoor := func(make func(testing.TB) *gate) func(testing.TB) (string, func() int32) {
 		return func(t testing.TB) (string, func() int32) {
-			g := make(t).serve(t, false)
+			g := make(t).serve(t, "http")
 			return g.addr, g.wrong.Load
 		}
 	}
@@ -224,9 +224,9 @@ func TestLoginsAreNotAsked(t *testing.T) {
 		"an open proxy":      {"http://proxy.test", free.addr, proxy.Config{}},
 		"basic alone":        {"http://proxy.test", free.addr, proxy.Config{Schemes: []string{"basic"}}},
 		"an open SOCKS":      {"socks5://proxy.test", starters["socks5"](t, "", "").addr, proxy.Config{User: right}},
-		"user in the URL":    {"http://u:p:w%201@proxy.test", basicGate(t).serve(t, false).addr, proxy.Config{}},
-		"user of the config": {"http://proxy.test", basicGate(t).serve(t, false).addr, proxy.Config{User: right}},
-		"a wrong password":   {"http://u:x@proxy.test", basicGate(t).serve(t, false).addr, proxy.Config{}},
+		"user in the URL":    {"http://u:p:w%201@proxy.test", basicGate(t).serve(t, "http").addr, proxy.Config{}},
+		"user of the config": {"http://proxy.test", basicGate(t).serve(t, "http").addr, proxy.Config{User: right}},
+		"a wrong password":   {"http://u:x@proxy.test", basicGate(t).serve(t, "http").addr, proxy.Config{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := &people{t: t, kept: right}
@@ -287,7 +287,7 @@ func (f wanting) Accepted(proxy.Want, *url.Userinfo)                          {}
 
 // TestLoginsOfATransport: a request in absolute form is answered alike.
 func TestLoginsOfATransport(t *testing.T) {
-	g := basicGate(t).serve(t, false)
+	g := basicGate(t).serve(t, "http")
 	p := &people{t: t, say: []*url.Userinfo{wrong, right}}
 	s, err := proxy.Fixed("http://proxy.test:3128", "--forward-proxy", proxy.Config{Dial: to(g.addr), Logins: p})
 	if err != nil {
@@ -334,7 +334,7 @@ func TestLoginsOfAChain(t *testing.T) {
 
 // TestCancelledQuestion: who waits for a person can give up.
 func TestCancelledQuestion(t *testing.T) {
-	g := basicGate(t).serve(t, false)
+	g := basicGate(t).serve(t, "http")
 	h := hop(t, "http://proxy.test:3128", to(g.addr))
 	ctx, cancel := context.WithCancel(t.Context())
 	h.Logins = silentPerson{cancel}

@@ -22,6 +22,9 @@ type reply struct {
 	status int
 	reason string
 	header http.Header
+	// text reads the body; whole says that another request may follow on the same
+	// connection. nil: there is none to read.
+	text func() (text []byte, whole bool)
 }
 
 // head reads the final answer's head, and nothing behind it (RFC 9110 15.2:

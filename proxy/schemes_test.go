@@ -19,8 +19,8 @@ import (
 	"github.com/pomerium/pomerium-cli/proxy"
 )
 
-// TestAuthConformance is what every scheme has to do, through a proxy in clear
-// and one in TLS: a scheme without a row in gates fails.
+// TestAuthConformance is what every scheme has to do, through each kind of HTTP
+// proxy: a scheme without a row in gates fails.
 func TestAuthConformance(t *testing.T) {
 	for _, name := range proxy.AuthSchemes() {
 		if gates[name] == nil {
@@ -28,14 +28,14 @@ func TestAuthConformance(t *testing.T) {
 		}
 	}
 	for name, start := range gates {
-		for _, secure := range []bool{false, true} {
+		for _, kind := range httpKinds() {
 			for what, check := range authConformance {
-				t.Run(fmt.Sprintf("%s, tls %v: %s", name, secure, what), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%s; %s: %s", kind, name, what), func(t *testing.T) {
 					g := start(t)
 					if g == nil {
 						return // not on this system: see gate_other_test.go
 					}
-					check(t, g, g.serve(t, secure))
+					check(t, g, g.serve(t, kind))
 				})
 			}
 		}
@@ -51,8 +51,8 @@ var authConformance = map[string]func(t *testing.T, g *gate, p *guarded){
 		if n := p.wrong.Load(); n != 0 {
 			t.Errorf("%d wrong attempts", n)
 		}
-		if n := p.conns.Load(); n != 3 {
-			t.Errorf("%d connections for 3 tunnels", n)
+		if n, want := p.conns.Load(), p.connections(g, 3); n != want {
+			t.Errorf("%d connections for 3 tunnels, want %d", n, want)
 		}
 	},
 	"14: closes after the bare 407": func(t *testing.T, g *gate, p *guarded) {
@@ -261,7 +261,7 @@ func TestEdgeCase21_Answers(t *testing.T) {
 				sent = credentials
 				return judge(v, credentials)
 			}
-			open(t, g.serve(t, false).hop(t, g, true)).Close()
+			open(t, g.serve(t, "http").hop(t, g, true)).Close()
 			p := parameters(sent)
 			if p["uri"] != target || p["algorithm"] != tc.algorithm || p["qop"] != tc.qop || (p["nc"] == "") != (tc.qop == "") {
 				t.Errorf("sent %s", sent)
@@ -349,7 +349,7 @@ func TestEdgeCase19_NTLM(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			g := ntlmGate(t, !tc.old)
-			p := g.serve(t, false)
+			p := g.serve(t, "http")
 			p.parts, p.silent = tc.parts, tc.silent
 			conn, err := p.hop(t, g, true).DialContext(t.Context(), "tcp", target)
 			if err == nil {
@@ -384,7 +384,7 @@ func TestEdgeCase19_Names(t *testing.T) {
 			got <- user
 			return response != nil, "", false
 		}
-		p := g.serve(t, false)
+		p := g.serve(t, "http")
 		h := p.hop(t, g, true)
 		h.Auth = []proxy.Authenticator{proxy.NTLM{Username: name, Password: goodPassword}}
 		open(t, h).Close()

@@ -90,6 +90,8 @@ type Config struct {
 
 	Header http.Header // added to each request that an HTTP proxy gets; nil: none
 
+	KeepAlive time.Duration // as in Hop
+
 	// Before are proxies that every way passes first, the nearest first, as
 	// Chain makes them: a direct way ends behind the last of them. nil: none.
 	Before []*Hop
@@ -129,8 +131,8 @@ func (c Config) through(u *url.URL, source string) Way {
 		}
 		u = &known
 	}
-	hop := &Hop{URL: u, Source: source, TLS: c.TLS, Header: c.Header, Dial: c.Dial, Timeout: c.Timeout, Log: c.Log,
-		Logins: c.Logins}
+	hop := &Hop{URL: u, Source: source, TLS: c.TLS, Header: c.Header, Dial: c.Dial, Timeout: c.Timeout, KeepAlive: c.KeepAlive,
+		Log: c.Log, Logins: c.Logins}
 	if n := len(c.Before); n > 0 {
 		hop.Dial = c.Before[n-1].DialContext
 	}

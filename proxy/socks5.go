@@ -67,7 +67,7 @@ func (h *Hop) socks(ctx context.Context, target string) (net.Conn, error) {
 		}
 		return nil, h.fail(ctx, OpConnect, target, err)
 	}
-	return h.opened(ctx, w, target, replySucceeded)
+	return w.opened(ctx, target, replySucceeded)
 }
 
 // socksOpen reaches the proxy and says who is asking.

@@ -106,8 +106,10 @@ func TestEdgeCase25_TLSProxies(t *testing.T) {
 			err: "certificate has expired"},
 		{name: "client certificate wanted", client: trusted, err: "certificate required",
 			server: &tls.Config{Certificates: config(good).Certificates, ClientAuth: tls.RequireAnyClientCert}},
-		{name: "h2 only", client: trusted, server: &tls.Config{Certificates: config(good).Certificates, NextProtos: []string{"h2-alone"}}, // Go's own server lets http/1.1 pass for "h2"
-			err: "the proxy does not accept HTTP/1.1 over TLS (HTTP/2 alone?): remote error: tls: no application protocol"},
+		{name: "client certificate wanted, h2", client: trusted, err: "certificate required",
+			server: &tls.Config{Certificates: config(good).Certificates, NextProtos: bothProtocols, ClientAuth: tls.RequireAnyClientCert}},
+		{name: "neither protocol", client: trusted, server: &tls.Config{Certificates: config(good).Certificates, NextProtos: []string{"h3"}},
+			err: "the proxy speaks neither HTTP/2 nor HTTP/1.1 over TLS: remote error: tls: no application protocol"},
 		{name: "TLS 1.0 only", client: trusted, err: "protocol version",
 			server: &tls.Config{Certificates: config(good).Certificates, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS10}},
 	} {
@@ -173,7 +175,7 @@ func TestEdgeCase25_TLSProxies(t *testing.T) {
 			}}).Handshake()
 		})
 		hop(t, "https://proxy.test", to(addr)).DialContext(t.Context(), "tcp", target)
-		if got := <-names; got != "proxy.test http/1.1" {
+		if got := <-names; got != "proxy.test h2,http/1.1" {
 			t.Errorf("server name and ALPN: %q", got)
 		}
 	})

@@ -17,7 +17,9 @@ import (
 // Selector chooses, and by no other. https targets are reached through a tunnel;
 // http targets through a tunnel of a SOCKS proxy, or through an HTTP proxy in
 // absolute form, because such proxies commonly allow no CONNECT to port 80. It
-// speaks HTTP/1.1. Only Selector is required. A Transport must not be copied or
+// speaks HTTP/1.1, also in absolute form to an https proxy that offers h2: few
+// requests go that way, each with an answer of its own, and no tunnel has to
+// share a connection with them. Only Selector is required. A Transport must not be copied or
 // changed after its first use.
 type Transport struct {
 	Selector Selector

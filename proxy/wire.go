@@ -18,6 +18,7 @@ const readSize = 4 << 10
 // been read and not yet understood is in, so that no reader keeps bytes of the
 // tunnel to itself.
 type wire struct {
+	hop  *Hop
 	conn net.Conn
 	in   []byte
 	stop func() bool
@@ -25,14 +26,20 @@ type wire struct {
 	kept bool // it has carried a whole exchange already
 }
 
-// open reaches the proxy. The end of ctx breaks off what happens on the wire.
+// open reaches the proxy.
 func (h *Hop) open(ctx context.Context) (*wire, error) {
 	conn, err := h.reach(ctx)
 	if err != nil {
 		return nil, err
 	}
+	return h.wire(ctx, conn), nil
+}
+
+// wire is what conn is until its tunnel is open. The end of ctx breaks off what
+// happens on it.
+func (h *Hop) wire(ctx context.Context, conn net.Conn) *wire {
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	return &wire{conn: conn, stop: stop, open: time.Now()}, nil
+	return &wire{hop: h, conn: conn, stop: stop, open: time.Now()}
 }
 
 // more reads at least one byte more.
@@ -84,7 +91,8 @@ func (w *wire) Read(p []byte) (int, error) {
 
 // opened hands over the connection, with what was read too far, as the tunnel
 // that the proxy has agreed to with status.
-func (h *Hop) opened(ctx context.Context, w *wire, target string, status int) (net.Conn, error) {
+func (w *wire) opened(ctx context.Context, target string, status int) (net.Conn, error) {
+	h := w.hop
 	if !w.stop() {
 		w.conn.Close()
 		return nil, h.fail(ctx, OpConnect, target, net.ErrClosed)
