@@ -259,6 +259,9 @@ func hintProxyDial(err error) string {
 	if !ok {
 		return ""
 	}
+	if e.Op == proxy.OpTunnel {
+		return "the way to the proxy was open before: if this comes back, something drops silent connections: try a shorter --keep-alive"
+	}
 	hint := "check " + setting(e.Source)
 	if late, ok := as[net.Error](err); ok && late.Timeout() {
 		hint += ", or wait longer with --connect-timeout"

@@ -80,6 +80,7 @@ var troubles = []struct {
 	{proxyErr(proxy.OpTLS, func(e *proxy.Error) { e.Err = x509.HostnameError{Certificate: &x509.Certificate{}} }), "in the certificate in --forward-proxy", 3},
 	{proxyErr(proxy.OpTLS, func(e *proxy.Error) { e.Err = &proxy.WrongProtocol{Want: "TLS", Got: "HTTP"} }), "try http://", 3},
 	{proxyErr(proxy.OpTLS, nil), "check that the proxy speaks TLS", 3},
+	{proxyErr(proxy.OpTunnel, nil), "a shorter --keep-alive", 3},
 	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Err = &proxy.WrongProtocol{Want: "HTTP", Got: "SOCKS"} }), "try socks5://", 3},
 	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Err = &proxy.WrongProtocol{Want: "SOCKS5", Got: "HTTP"} }), "try http://", 3},
 	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Err = &proxy.WrongProtocol{Want: "HTTP", Got: "TLS"} }), "try https://", 3},

@@ -93,13 +93,10 @@ func (w *parts) edge(server *url.URL) (*edgeParts, error) {
 		Tokens:         w.tokens(server, e.http),
 		Protocol:       w.plan.protocol,
 		MaxConnections: w.plan.maxConnections,
-		KeepAlive:      w.plan.keepAlive,
+		KeepAlive:      w.keepAlive(),
 		Timeout:        w.plan.connectTimeout,
 		Spare:          !listen.IsStdio(w.plan.routes[0].listen), // nobody comes after the first one
 		Log:            w.ui.log,
-	}
-	if w.plan.keepAlive == 0 {
-		e.client.KeepAlive = -1 // none
 	}
 	w.edges[server.String()] = e
 	return e, nil
@@ -157,20 +154,29 @@ func (w *parts) proxyConfig() proxy.Config {
 		secure.Certificates = []tls.Certificate{*w.plan.proxyPair}
 	}
 	c := proxy.Config{
-		Timeout: w.plan.connectTimeout,
-		TLS:     secure,
-		Header:  w.plan.proxyHeader,
-		Dial:    dial.DialContext,
-		Log:     w.ui.log,
-		User:    w.plan.proxyUser,
-		UserOf:  func(host string) *url.Userinfo { return netrcLogin(host, w.plan.getenv) },
-		Schemes: w.plan.proxyAuth,
-		SPN:     w.plan.forwardProxySPN,
+		Timeout:   w.plan.connectTimeout,
+		TLS:       secure,
+		Header:    w.plan.proxyHeader,
+		Dial:      dial.DialContext,
+		KeepAlive: w.keepAlive(),
+		Log:       w.ui.log,
+		User:      w.plan.proxyUser,
+		UserOf:    func(host string) *url.Userinfo { return netrcLogin(host, w.plan.getenv) },
+		Schemes:   w.plan.proxyAuth,
+		SPN:       w.plan.forwardProxySPN,
 	}
 	if w.logins != nil { // a nil in the interface would not be one
 		c.Logins = w.logins
 	}
 	return c
+}
+
+// keepAlive is --keep-alive, whose 0 means none.
+func (w *parts) keepAlive() time.Duration {
+	if w.plan.keepAlive == 0 {
+		return -1
+	}
+	return w.plan.keepAlive
 }
 
 func (w *parts) edgeTLS() *tls.Config {
