@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/pomerium/pomerium-cli/internal/token"
@@ -148,12 +149,15 @@ func TestEdgeCase52_SignIn(t *testing.T) {
 // signedIn runs a listener, has its first connection sign in, and ends it.
 func signedIn(t *testing.T, w *world, args []string) *listener {
 	t.Helper()
+	var browsing sync.WaitGroup // beside the reader of lines: the program may have more to say meanwhile
 	l := watched(t, nil, func(line string) {
 		var said struct{ Msg, URL string }
 		if json.Unmarshal([]byte(line), &said) == nil && said.Msg == "sign in" {
-			if err := w.Browse(t.Context(), said.URL); err != nil {
-				t.Error(err)
-			}
+			browsing.Go(func() {
+				if err := w.Browse(t.Context(), said.URL); err != nil {
+					t.Error(err)
+				}
+			})
 		}
 	}, args...)
 	c, err := net.Dial("tcp", l.addr)
@@ -168,6 +172,7 @@ func signedIn(t *testing.T, w *world, args []string) *listener {
 		t.Error(err)
 	}
 	c.Close()
+	browsing.Wait()
 	l.end()
 	return l
 }
