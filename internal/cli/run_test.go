@@ -145,7 +145,12 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	l, err := lab.Start(lab.Config{})
+	return worldOf(t, lab.Config{})
+}
+
+func worldOf(t *testing.T, config lab.Config) *world {
+	t.Helper()
+	l, err := lab.Start(config)
 	if err != nil {
 		t.Fatal(err)
 	}

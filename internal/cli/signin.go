@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"net/url"
 
 	"github.com/spf13/pflag"
@@ -27,7 +28,7 @@ const (
 
 func (f *signInFlags) add(s *pflag.FlagSet) {
 	s.StringVar(&f.browserCmd, "browser-cmd", "", "`command` that opens the sign-in page, with arguments as in a shell; the page's URL is\nadded as the last (default: the system's browser)")
-	s.BoolVar(&f.noBrowser, "no-browser", false, "open no browser: the URL is printed, to be opened anywhere")
+	s.BoolVar(&f.noBrowser, "no-browser", false, "open no browser: the URL is printed, to be opened anywhere, and on a terminal the address\nat which that browser ends can be pasted")
 	s.StringVar(&f.tokenStore, "token-store", storeFile, "`place` where tokens are kept: file (where the existing pomerium-cli has them), or\nmemory (for this run alone)")
 }
 
@@ -37,9 +38,6 @@ func (f *signInFlags) check() (browser []string, err error) {
 	case storeFile, storeMemory:
 	default:
 		return nil, usagef("--token-store %q: not file or memory", f.tokenStore)
-	}
-	if f.noBrowser && f.browserCmd != "" {
-		return nil, usagef("--no-browser and --browser-cmd: only one of them can be meant")
 	}
 	if browser, err = login.Words(f.browserCmd); err != nil {
 		return nil, usagef("--browser-cmd: %w", err)
@@ -65,6 +63,9 @@ func (w *parts) tokens(server *url.URL, way *proxy.Transport) tunnel.Tokens {
 	if s.Notify == nil {
 		s.Notify = w.ui.SignIn
 	}
+	if w.logins != nil {
+		s.Paste = w.paste
+	}
 	if w.turns != nil { // a nil in the interface would not be one
 		s.Turns = w.turns
 	}
@@ -81,6 +82,24 @@ func (w *parts) opener() func(ctx context.Context, url string) error {
 		return nil
 	}
 	return login.Opener(w.plan.browser)
+}
+
+// errNobody says that no person can be asked.
+var errNobody = errors.New("nobody sits at a terminal here")
+
+// paste asks the person at the terminal for what a browser elsewhere ended on.
+// It is never standard input that is read: that may be the tunnel.
+func (w *parts) paste(ctx context.Context, complaint string) (string, error) {
+	if !w.logins.person() {
+		return "", errNobody
+	}
+	return w.logins.terminal.AskHidden(ctx, func() error {
+		if complaint != "" {
+			w.ui.Notice(complaint)
+		}
+		w.ui.Notice("that address can be opened on any machine; paste here where its browser ends, http://127.0.0.1:..., and press Enter (it is not shown)")
+		return nil
+	})
 }
 
 // tokenStore is where tokens are kept: one place for all edges.

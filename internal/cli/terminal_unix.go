@@ -33,7 +33,8 @@ func ownTerminal() (in, out *os.File, err error) {
 	return f, f, nil
 }
 
-// hide keeps what is typed off the screen, until show is called.
+// hide keeps what is typed off the screen, and has it come as it is typed, until
+// show is called. Ctrl-C stays what it is.
 func hide(f *os.File) (show func(), err error) {
 	var before unix.Termios
 	err = control(f, func(fd int) error {
@@ -42,9 +43,10 @@ func hide(f *os.File) (show func(), err error) {
 			return err
 		}
 		before = *now
-		now.Lflag &^= unix.ECHO
-		now.Lflag |= unix.ICANON | unix.ISIG
+		now.Lflag &^= unix.ECHO | unix.ICANON
+		now.Lflag |= unix.ISIG
 		now.Iflag |= unix.ICRNL
+		now.Cc[unix.VMIN], now.Cc[unix.VTIME] = 1, 0
 		return unix.IoctlSetTermios(fd, setTermios, now)
 	})
 	return func() {

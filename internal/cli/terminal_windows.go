@@ -18,13 +18,14 @@ func ownTerminal() (in, out *os.File, err error) {
 	return in, out, nil
 }
 
-// hide keeps what is typed off the screen, until show is called.
+// hide keeps what is typed off the screen, and has it come as it is typed, until
+// show is called. Ctrl-C stays what it is.
 func hide(f *os.File) (show func(), err error) {
 	h := windows.Handle(f.Fd())
 	var before uint32
 	if err := windows.GetConsoleMode(h, &before); err != nil {
 		return nil, err
 	}
-	now := before&^windows.ENABLE_ECHO_INPUT | windows.ENABLE_LINE_INPUT | windows.ENABLE_PROCESSED_INPUT
+	now := before&^(windows.ENABLE_ECHO_INPUT|windows.ENABLE_LINE_INPUT) | windows.ENABLE_PROCESSED_INPUT
 	return func() { _ = windows.SetConsoleMode(h, before) }, windows.SetConsoleMode(h, now)
 }
