@@ -14,6 +14,9 @@
 // connection, while the others wait; refused, it is not sent again for a
 // while, because directories lock accounts.
 //
+// [Logins] is asked for a user and password that no setting has, when a proxy
+// wants them and not before.
+//
 // A setting that cannot be used is an error, never a direct connection. No
 // error and no log line holds a password.
 //
