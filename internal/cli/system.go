@@ -67,6 +67,7 @@ func (s *system) selector(ctx context.Context, target *url.URL) (proxy.Selector,
 		}
 	}
 	if why, ok := s.settings.Bypass.Match(target); ok {
+		s.log.DebugContext(ctx, "no proxy for this server", "because", why)
 		return proxy.Fixed("direct", why, s.config)
 	}
 	if known := s.selectors[target.Scheme]; known != nil {

@@ -52,7 +52,7 @@ func TestSystem(t *testing.T) {
 		{"password refused", []string{"ProxyType=1", "httpsProxy=http://user:" + secret + "@" + guarded[at+1:]}, 3, "hint: check user and password in httpsProxy in KDE settings"},
 		{"script that throws", []string{"ProxyType=2", "Proxy Config Script=" + never}, 3, "Proxy Config Script in KDE settings: pac script"},
 		{"none", []string{"ProxyType=0", "httpsProxy=" + spaced(http)}, 1, "hint: check the name in --pomerium-url"},
-		{"excepted", []string{"ProxyType=1", "httpsProxy=" + spaced(http), "NoProxyFor=.lab"}, 1, "hint: check the name in --pomerium-url"},
+		{"excepted", []string{"ProxyType=1", "httpsProxy=" + spaced(http), "NoProxyFor=.lab"}, 1, `because="\".lab\" of NoProxyFor in KDE settings"`},
 		{"none for https", []string{"ProxyType=1", "httpProxy=" + spaced(http)}, 1, "hint: check the name in --pomerium-url"},
 		{"no such type", []string{"ProxyType=x"}, 2, `ProxyType in KDE settings: "x" is none of 0 to 4`},
 		{"no proxy's address", []string{"ProxyType=1", "httpsProxy=ftp://user:" + canary + "@h 1"}, 2, "httpsProxy in KDE settings: the scheme is none of"},
@@ -117,6 +117,7 @@ func TestSystemChanges(t *testing.T) {
 		}
 		first := hop()
 		settings("3")
+		time.Sleep(time.Second)
 		if hop() != first {
 			t.Error("read again at once")
 		}

@@ -137,15 +137,14 @@ func parseRule(entry string, hosts func(string) []string) (rule, error) {
 		}
 		return r, nil
 	}
-	ip, err := netip.ParseAddr(host)
-	if name, port, ok := cutPort(host); ok && err != nil {
+	if name, port, ok := cutPort(host); ok {
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 			return r, errPort
 		}
 		r.port, host = port, name
 	}
 	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	if ip, err = netip.ParseAddr(host); err == nil {
+	if ip, err := netip.ParseAddr(host); err == nil {
 		ip = ip.Unmap().WithZone("")
 		r.prefix = netip.PrefixFrom(ip, ip.BitLen())
 		return r, nil
@@ -154,10 +153,10 @@ func parseRule(entry string, hosts func(string) []string) (rule, error) {
 	return r, nil
 }
 
-// cutPort splits at the last colon that is not within brackets.
+// cutPort splits at the colon that is neither within brackets nor in an address.
 func cutPort(host string) (name, port string, ok bool) {
 	at := strings.LastIndexByte(host, ':')
-	if at < 0 || at < strings.LastIndexByte(host, ']') {
+	if _, err := netip.ParseAddr(host); err == nil || at < 0 || at < strings.LastIndexByte(host, ']') {
 		return host, "", false
 	}
 	return host[:at], host[at+1:], true

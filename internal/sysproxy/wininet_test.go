@@ -76,7 +76,7 @@ func TestProxyOverride(t *testing.T) {
 	for _, c := range []struct{ override, targets, want string }{
 		{"", here + " https://d.test", here},
 		{"<-loopback>", here, ""},
-		{"<local>", "https://edge https://edge.test", "https://edge"},
+		{"<local>", "https://edge https://edge.test https://[2001:db8::1]", "https://edge"},
 		{"*.d.test;10.*", "https://d.test https://a.d.test https://10.1.1.1 https://11.1.1.1", "https://a.d.test https://10.1.1.1"},
 		{"d.test; .e.test", "https://d.test https://a.d.test https://e.test https://a.e.test", "https://d.test https://a.e.test"},
 		{"https://*.d.test", "https://a.d.test http://a.d.test", "https://a.d.test"},
