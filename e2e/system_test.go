@@ -5,9 +5,8 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -88,17 +87,16 @@ func TestSystemProxy(t *testing.T) {
 	}
 }
 
-// serveScript serves a script beside the proxies that returns result, and is its URL for the user.
+// serveScript has the web server of world.Scripts serve a script that returns result.
 func serveScript(t *testing.T, result string) string {
 	t.Helper()
-	ln, err := w.ProxyHost.Listen("tcp", ":0")
+	_, dir, err := w.StartScripts(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
-		io.WriteString(rw, fmt.Sprintf("function FindProxyForURL(url, host) { return %q }", result))
-	})}
-	go server.Serve(ln) // ended by Close
-	t.Cleanup(func() { server.Close() })
-	return "http://proxy.test:" + port(t, ln.Addr().String()) + "/proxy.pac"
+	text := fmt.Sprintf("function FindProxyForURL(url, host) { return %q }", result)
+	if err := os.WriteFile(filepath.Join(dir, "system.pac"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return world.Scripts + "system.pac"
 }

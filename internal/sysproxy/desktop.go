@@ -4,7 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os/exec"
-	"path/filepath"
+	"path"
 	"slices"
 	"strings"
 )
@@ -43,7 +43,7 @@ func (d desktop) settings() (Settings, error) {
 		if unasked := (*gsettingsError)(nil); errors.As(err, &unasked) {
 			continue
 		}
-		if err != nil || s.say() {
+		if err != nil || s.saysSomething() {
 			s.Reason = "no desktop that we know runs, and these are set"
 			return s, err
 		}
@@ -68,13 +68,15 @@ type gsettingsError struct{ error }
 func (e *gsettingsError) Unwrap() error { return e.error }
 
 func (d desktop) kde() (Settings, error) {
-	dirs := filepath.SplitList(orElse(d.getenv("XDG_CONFIG_DIRS"), "/etc/xdg"))
+	dirs := strings.Split(orElse(d.getenv("XDG_CONFIG_DIRS"), "/etc/xdg"), ":")
 	slices.Reverse(dirs) // the first is the most important
-	home := d.getenv("HOME")
-	dirs = append(dirs, orElse(d.getenv("XDG_CONFIG_HOME"), filepath.Join(home, ".config")))
+	dirs = append(dirs, orElse(d.getenv("XDG_CONFIG_HOME"), d.getenv("HOME")+"/.config"))
 	var files []string
 	for _, dir := range dirs {
-		text, err := d.optional(filepath.Join(dir, "kioslaverc"))
+		if !path.IsAbs(dir) {
+			continue // as the XDG Base Directory Specification says
+		}
+		text, err := d.optional(path.Join(dir, "kioslaverc"))
 		if err != nil {
 			return Settings{}, &Error{Setting: kdeSource, Err: err}
 		}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os/exec"
-	"path/filepath"
 	"testing"
 
 	"github.com/pomerium/pomerium-cli/internal/sysproxy"
@@ -43,7 +42,7 @@ func TestDesktop(t *testing.T) {
 		{"no desktop, and nonsense", "", "[Proxy Settings]\nProxyType=x\n", gnome, etc, nil, `error: ProxyType in KDE settings: "x" is none of 0 to 4`, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			files := map[string]string{filepath.Join("/c", "kioslaverc"): c.kde, "/etc/environment": c.etc}
+			files := map[string]string{"/c/kioslaverc": c.kde, "/etc/environment": c.etc}
 			s, err := sysproxy.Desktop(
 				func(name string) string {
 					return map[string]string{"XDG_CURRENT_DESKTOP": c.current, "XDG_CONFIG_HOME": "/c"}[name]
@@ -71,7 +70,7 @@ func TestDesktopFiles(t *testing.T) {
 		want []string
 	}{
 		{map[string]string{"HOME": "/home/u"}, []string{"/etc/xdg/kioslaverc", "/home/u/.config/kioslaverc"}},
-		{map[string]string{"HOME": "/home/u", "XDG_CONFIG_HOME": "/c", "XDG_CONFIG_DIRS": "/a" + string(filepath.ListSeparator) + "/b"},
+		{map[string]string{"HOME": "/home/u", "XDG_CONFIG_HOME": "/c", "XDG_CONFIG_DIRS": "/a:relative:/b"},
 			[]string{"/b/kioslaverc", "/a/kioslaverc", "/c/kioslaverc"}},
 	} {
 		var got []string
@@ -82,7 +81,7 @@ func TestDesktopFiles(t *testing.T) {
 			return c.env[name]
 		}
 		read := func(path string) (string, error) {
-			got = append(got, filepath.ToSlash(path))
+			got = append(got, path)
 			return "", fs.ErrNotExist
 		}
 		if _, err := sysproxy.Desktop(getenv, read, nil); err != nil || fmt.Sprint(got) != fmt.Sprint(c.want) {

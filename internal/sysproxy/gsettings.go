@@ -32,7 +32,7 @@ func parseGSettings(output string) (Settings, error) {
 		return s, nil
 	case mode == "auto":
 		if script := g.text(" autoconfig-url"); script != "" {
-			s.run("autoconfig-url", script)
+			s.setScript("autoconfig-url", script)
 		} else {
 			s.Detect = true
 		}

@@ -27,7 +27,7 @@ func parseKIO(files []string, getenv func(string) string) (Settings, error) {
 		if script == "" {
 			return s, s.fail("Proxy Config Script", "empty")
 		}
-		s.run("Proxy Config Script", script)
+		s.setScript("Proxy Config Script", script)
 		return s, nil
 	case "3":
 		s.Detect = true

@@ -21,7 +21,7 @@ func parseScutil(output string) (Settings, error) {
 		if script == "" {
 			return s, s.fail("ProxyAutoConfigEnable", "no ProxyAutoConfigURLString beside it")
 		}
-		s.run("ProxyAutoConfigURLString", script)
+		s.setScript("ProxyAutoConfigURLString", script)
 		return s, nil
 	}
 	for _, kind := range []string{"HTTP", "HTTPS", "SOCKS"} {

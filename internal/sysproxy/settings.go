@@ -59,16 +59,16 @@ func (s *Settings) add(target, setting, proxy string) {
 	s.Proxies[target] = append(s.Proxies[target], Address{URL: proxy, Setting: s.name(setting)})
 }
 
-// run says the same of a script, which may be given as a path.
-func (s *Settings) run(setting, script string) {
+// setScript says where a script is, also as a path.
+func (s *Settings) setScript(setting, script string) {
 	if strings.HasPrefix(script, "/") {
 		script = (&url.URL{Scheme: "file", Path: script}).String()
 	}
 	s.Script = Address{URL: script, Setting: s.name(setting)}
 }
 
-// say reports whether s asks for anything but no proxy.
-func (s *Settings) say() bool {
+// saysSomething reports whether s asks for anything but no proxy.
+func (s *Settings) saysSomething() bool {
 	return s.Script.URL != "" || len(s.Variables) > 0 || len(s.Proxies) > 0 || s.Detect
 }
 

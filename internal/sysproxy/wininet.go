@@ -3,6 +3,7 @@ package sysproxy
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strings"
 )
 
@@ -32,10 +33,10 @@ func (v internetSettings) settings() (Settings, error) {
 	s.Detect = c.flags&flagDetect != 0
 	switch {
 	case v.AutoConfigURL != "":
-		s.run("AutoConfigURL", v.AutoConfigURL)
+		s.setScript("AutoConfigURL", v.AutoConfigURL)
 		return s, nil
 	case c.flags&flagScript != 0 && c.script != "":
-		s.run(connections, c.script)
+		s.setScript(connections, c.script)
 		return s, nil
 	case v.ProxyEnable != 0:
 		s.windowsProxies("ProxyServer", v.ProxyServer)
@@ -67,7 +68,7 @@ func (s *Settings) windowsProxies(setting, list string) {
 		named[scheme] = append(named[scheme], addr)
 	}
 	for _, target := range []string{"http", "https"} {
-		for _, addr := range append(named[target], named[""]...) {
+		for _, addr := range slices.Concat(named[target], named[""]) {
 			s.add(target, setting, addr)
 		}
 		if len(s.Proxies[target]) > 0 {
