@@ -73,6 +73,37 @@ func TestEdgeCase37_Resolved(t *testing.T) {
 	}
 }
 
+// TestEdgeCase37_Circle: two runs, each of which is the other's proxy. No spelling
+// shows it, and one alone would be no mistake; what they ask of each other comes to
+// an end with --connect-timeout, and they do not flood each other meanwhile.
+func TestEdgeCase37_Circle(t *testing.T) {
+	later, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := later.Addr().String()
+	later.Close()
+	through := func(proxy, listen string) *listener {
+		return listens(t, map[string]string{"POMERIUM_SERVICE_ACCOUNT": "a.b.c"}, "tcp", "db.example.com:5432",
+			"--forward-proxy", "http://"+proxy, "--listen", listen, "--connect-timeout", "200ms")
+	}
+	a := through(second, "127.0.0.1:0")
+	b := through(a.addr, second)
+	c, err := net.Dial("tcp", a.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := c.Read(make([]byte, 1)); n > 0 || err == nil {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	c.Close()
+	a.end()
+	b.end()
+	if said := a.stderr + b.stderr; !strings.Contains(said, "no answer within 200ms") || strings.Count(said, "error:") > 20 {
+		t.Errorf("they said\n%s", said)
+	}
+}
+
 // TestEdgeCase42_TokenStays: no failure but the edge's word about the token
 // itself drops it.
 func TestEdgeCase42_TokenStays(t *testing.T) {
