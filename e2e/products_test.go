@@ -25,7 +25,7 @@ import (
 // and how bytes and ends pass, so this is what is tried.
 var products = []string{
 	"apache", "apache-basic", "apache-digest", "trafficserver", "privoxy", "ssh",
-	"haproxy", "haproxy-tls", "stunnel", "squid-tls-cert", "cntlm",
+	"haproxy", "haproxy-tls", "haproxy-h2", "stunnel", "squid-tls-cert", "cntlm",
 }
 
 func TestProducts(t *testing.T) {
@@ -53,6 +53,8 @@ func TestChain(t *testing.T) {
 		{"dante-password", "squid-digest"},
 		{"squid", "squid-tls-basic"},
 		{"microsocks", "squid-tls", "dante-password"},
+		{"squid-tls", "nghttpx"},
+		{"nghttpx", "squid-tls-basic"},
 	} {
 		for _, protocol := range []string{"h1", "h2"} {
 			t.Run(strings.Join(chain, " ")+"/"+protocol, func(t *testing.T) {

@@ -14,7 +14,10 @@ func burst(ctx context.Context, b *bench, p path) error {
 	const tunnels = 64
 	names := []string{ours, naive}
 	goals := []goal{{limit: 0.6, of: naive}}
-	if p.proxy == "squid" && p.oneWay == 0 {
+	switch {
+	case p.proxy == "nghttpx":
+		names, goals = rivals(p), []goal{{limit: 1, of: overH1}}
+	case p.proxy == "squid" && p.oneWay == 0:
 		names = append(names, proxytunnel)
 		goals = append(goals, goal{limit: 0.2, of: proxytunnel})
 	}

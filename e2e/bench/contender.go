@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -42,12 +43,18 @@ const (
 	relay       = "relay"
 	proxytunnel = "proxytunnel"
 	socat       = "socat"
+	overH1      = "h1 to proxy" // ours, to a proxy that is the same but for HTTP/2
 )
 
 var contenders = map[string]contender{
-	ours: {ours, func(g *ground, p path, via *world.Proxy, _ int) []string {
-		return []string{g.binary, "tcp", world.Bench, "--pomerium-url", world.EdgeURL, "--alternate-ca-path", g.CA.CA,
-			"--forward-proxy", via.URL.String(), "--protocol", p.protocol, "--service-account", world.GoodToken}
+	ours: {ours, func(g *ground, p path, via *world.Proxy, _ int) []string { return g.program(p, via) }, true},
+	overH1: {overH1, func(g *ground, p path, _ *world.Proxy, _ int) []string {
+		p.proxy += "-h1"
+		via, err := g.proxy(context.Background(), p)
+		if err != nil {
+			return nil
+		}
+		return g.program(p, via)
 	}, true},
 	naive: {naive, func(g *ground, p path, via *world.Proxy, _ int) []string {
 		return []string{g.self, plainCommand, "-edge", edgeHost, "-ca", g.CA.CA, "-token", world.GoodToken,
@@ -72,6 +79,16 @@ var contenders = map[string]contender{
 		}
 		return []string{"socat", fmt.Sprintf("TCP-LISTEN:%d,bind=127.0.0.1,reuseaddr,fork,backlog=128", port), remote}
 	}, false},
+}
+
+// program is how the program that is measured is run.
+func (g *ground) program(p path, via *world.Proxy) []string {
+	args := []string{g.binary, "tcp", world.Bench, "--pomerium-url", world.EdgeURL, "--alternate-ca-path", g.CA.CA,
+		"--forward-proxy", via.URL.String(), "--protocol", p.protocol, "--service-account", world.GoodToken}
+	if via.URL.Scheme == "https" {
+		args = append(args, "--forward-proxy-ca-path", via.CA)
+	}
+	return args
 }
 
 const edgeHost = world.EdgeName + ":8443"

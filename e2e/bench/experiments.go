@@ -28,6 +28,10 @@ func experiments() []experiment {
 	for _, p := range append(paths(0, "squid", "dante"), paths(far, "squid")...) {
 		add("burst", p, burst)
 	}
+	for _, p := range append(paths(0, "nghttpx"), paths(far, "nghttpx")...) {
+		add("setup", p, setUp)
+		add("burst", p, burst)
+	}
 	for _, p := range append(paths(0, "squid", "dante"), paths(far, "squid")...) {
 		add("bulk", p, bulk)
 	}
@@ -48,8 +52,11 @@ type field []*instance
 
 // rivals are who is measured on a path. Those that do not know the edge's protocols are measured once, on the path that most take.
 func rivals(p path) []string {
-	if p == (path{proxy: "squid", protocol: "h1"}) {
+	switch {
+	case p == (path{proxy: "squid", protocol: "h1"}):
 		return []string{ours, naive, proxytunnel, relay, socat}
+	case p.proxy == "nghttpx":
+		return []string{ours, overH1}
 	}
 	return []string{ours, naive}
 }

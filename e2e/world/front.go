@@ -24,6 +24,10 @@ listen plain
 listen tls
 	bind %[1]s:3161 ssl crt %[2]s
 	server squid %[1]s:3128
+listen h2
+	mode http
+	bind %[1]s:3162 ssl crt %[2]s alpn h2,http/1.1
+	server squid %[1]s:3128
 `
 
 func startHAProxy(ctx context.Context, w *World) (*Process, error) {

@@ -29,6 +29,7 @@ var parts = []struct{ program, debian string }{
 	{"krb5kdc", "krb5-kdc"},
 	{"microsocks", "microsocks"},
 	{"nc", "netcat-openbsd"},
+	{"nghttpx", "nghttp2-proxy"},
 	{"ntlm_auth", "winbind"},
 	{"org.gnome.system.proxy.gschema.xml", "gsettings-desktop-schemas"}, // no program; dconf comes with it
 	{"privoxy", "privoxy"},
