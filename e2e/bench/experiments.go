@@ -35,7 +35,7 @@ func experiments() []experiment {
 	for _, p := range append(paths(0, "squid", "dante"), paths(far, "squid")...) {
 		add("bulk", p, bulk)
 	}
-	for _, p := range paths(0, "squid") {
+	for _, p := range append(paths(0, "squid"), path{proxy: "nghttpx", protocol: "h1"}) {
 		add("idle", p, idle)
 	}
 	for _, p := range paths(0, "squid", "dante") {

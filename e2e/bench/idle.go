@@ -20,6 +20,9 @@ func idle(ctx context.Context, b *bench, p path) error {
 	if p.protocol == "h1" {
 		limit, others = 24, []string{naive, relay, proxytunnel}
 	}
+	if p.proxy == "nghttpx" {
+		others = []string{overH1}
+	}
 	grown := b.figure("memory for an idle tunnel, of 500", p, "KiB", goal{limit: limit})
 	errs := []error{b.grow(ctx, grown, p, contenders[ours], tunnels)}
 	for _, name := range others {
