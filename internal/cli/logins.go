@@ -173,7 +173,7 @@ func (l *logins) prompt(ctx context.Context, w proxy.Want, said string) (*url.Us
 	if said != "" {
 		lines = append(lines, said)
 	}
-	if w.Clear {
+	if w.Clear && w.Refused == nil { // once is enough
 		lines = append(lines, "the password will travel in clear: whoever is on the way to the proxy can read it")
 	}
 	if err := l.terminal.Say(lines...); err != nil {

@@ -118,8 +118,9 @@ func TestPrompt(t *testing.T) {
 	}
 }
 
-// TestPromptEnds: each way in which a person does not tell.
-func TestPromptEnds(t *testing.T) {
+// TestEdgeCase52_PromptEnds: each way in which a person does not tell, or tells
+// what is wrong: it is on no line.
+func TestEdgeCase52_PromptEnds(t *testing.T) {
 	w := newWorld(t)
 	hop, user, _ := bare(t, w.ProxyURL("http+password"))
 	for name, tc := range map[string]struct {
@@ -148,7 +149,7 @@ func TestPromptEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := &run{keyring: tc.keyring, env: tc.env}
-			p, screen, wait := w.atTerminal(t, r, hop)
+			p, screen, wait := w.atTerminal(t, r, hop, "--log-level", "debug")
 			tc.acts(p)
 			p.sees(tc.says)
 			p.sees("hint: ")

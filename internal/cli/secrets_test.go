@@ -43,8 +43,9 @@ func TestEdgeCase52_Canary(t *testing.T) {
 	certFile := w.file(t, "cert.pem", cert)
 
 	type input struct {
-		env  map[string]string
-		args []string
+		env     map[string]string
+		args    []string
+		keyring keyrings
 	}
 	inputs := map[string]input{
 		"token":             {args: w.tcp("echo.lab:7", "--service-account", canary+".a.b")},
@@ -70,6 +71,13 @@ func TestEdgeCase52_Canary(t *testing.T) {
 		"proxy file of one word":  {args: w.tcp("echo.lab:7", "--forward-proxy-credentials-file", w.file(t, "word", []byte(canary)))},
 		"proxy variable alone":    {env: map[string]string{"POMERIUM_FORWARD_PROXY_PASSWORD": canary}, args: w.tcp("echo.lab:7")},
 		"destination two":         {args: w.tcp("https://" + canary + "@edge.lab:443/echo.lab:7?x=" + canary)},
+	}
+	guarded := withUser(w.ProxyURL("http+password"), "")
+	for name, entry := range map[string]string{"refused": "user:" + canary, "broken": canary, "of two lines": "user:" + canary + "\n" + canary} {
+		for _, hop := range []string{guarded, withUser(w.ProxyURL("socks5+password"), "")} {
+			hop = strings.Replace(hop, "@", "", 1)
+			inputs["keyring "+name+" "+hop[:5]] = input{keyring: newKeyring(map[string]string{hop: entry}), args: w.tcp("echo.lab:7", "--forward-proxy", hop)}
+		}
 	}
 	proxies := map[string]string{
 		"works":           withUser(w.ProxyURL("http"), "user:"+secret),
@@ -107,7 +115,7 @@ func TestEdgeCase52_Canary(t *testing.T) {
 	for name, in := range inputs {
 		for _, format := range []string{"text", "json"} {
 			t.Run(name+"/"+format, func(t *testing.T) {
-				r := &run{env: in.env}
+				r := &run{env: in.env, keyring: in.keyring}
 				args := in.args
 				if !strings.Contains(name, "oken") { // else a wrong token would open a browser
 					args = append(args, "--service-account", w.Token())
