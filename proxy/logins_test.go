@@ -11,7 +11,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/pomerium/pomerium-cli/proxy"
 )
@@ -352,3 +354,41 @@ func (s silentPerson) Ask(ctx context.Context, _ proxy.Want) (*url.Userinfo, err
 	return nil, ctx.Err()
 }
 func (silentPerson) Accepted(proxy.Want, *url.Userinfo) {}
+
+// TestOneQuestion: who waits for an answer shares it, also where there is none.
+func TestOneQuestion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &slowPerson{answer: make(chan struct{})}
+		h := hop(t, "http://proxy.test:3128", piped(t, func(c net.Conn) {
+			if _, err := readHead(c); err == nil {
+				io.WriteString(c, "HTTP/1.1 407 No\r\nContent-Length: 0\r\nProxy-Authenticate: Basic realm=x\r\n\r\n")
+			}
+		}))
+		h.Logins = p
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				_, err := h.DialContext(t.Context(), "tcp", target)
+				asError(t, err)
+			})
+		}
+		synctest.Wait()
+		close(p.answer)
+		all.Wait()
+		if n := p.asked.Load(); n != 1 {
+			t.Errorf("the person was asked %d times", n)
+		}
+	})
+}
+
+type slowPerson struct {
+	silentPerson
+	answer chan struct{}
+	asked  atomic.Int32
+}
+
+func (p *slowPerson) Ask(context.Context, proxy.Want) (*url.Userinfo, error) {
+	p.asked.Add(1)
+	<-p.answer
+	return nil, nil
+}
