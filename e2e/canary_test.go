@@ -41,6 +41,18 @@ var gifts = map[string]func(t *testing.T, home string, bare, full *url.URL) (fla
 		secretFile(t, home, ".netrc", fmt.Sprintf("machine %s login %s password %s\n", bare.Hostname(), full.User.Username(), password))
 		return []string{"--forward-proxy", bare.String()}, nil
 	},
+	"keyring": func(t *testing.T, _ string, bare, full *url.URL) ([]string, []string) {
+		k, err := w.StartKeyring(t.Context(), t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(k.Close)
+		password, _ := full.User.Password()
+		if err := k.Put(t.Context(), w, bare.String(), full.User.Username()+":"+password); err != nil {
+			t.Fatal(err)
+		}
+		return []string{"--forward-proxy", bare.String()}, k.Env
+	},
 }
 
 func secretFile(t *testing.T, dir, name, text string) string {
@@ -60,8 +72,8 @@ func TestEdgeCase52_Canary(t *testing.T) {
 			if kind != "squid-basic" && name != "variables" {
 				continue // where it comes from does not depend on who asks
 			}
-			for _, password := range []string{world.Password, "c@nary:w/%41"} {
-				t.Run(kind+"/"+name+"/"+password, func(t *testing.T) {
+			for what, password := range map[string]string{"right": world.Password, "wrong": "c@nary:w/%41"} {
+				t.Run(kind+"/"+name+"/"+what, func(t *testing.T) {
 					oneWay(t)
 					home, p := t.TempDir(), proxy(t, kind)
 					bare, full := *p.URL, *p.URL

@@ -66,7 +66,6 @@ var kinds = []kind{
 	{name: "microsocks", start: startMicrosocks, program: "microsocks", scheme: "socks5", port: 1082},
 	{name: "microsocks-password", start: startMicrosocksPassword, program: "microsocks-password", scheme: "socks5", port: 1083, password: Password},
 	{name: "microsocks-frozen", start: startFreezer, program: "microsocks-frozen", scheme: "socks5", port: 1084, special: true},
-	{name: "microsocks-stopped", start: startStopper, program: "microsocks-stopped", scheme: "socks5", port: 1086, special: true},
 	{name: "apache", start: startApache, program: "apache", scheme: "http", port: 3150, special: true},
 	{name: "apache-basic", start: startApache, program: "apache", scheme: "http", port: 3151, password: Password, special: true},
 	{name: "apache-digest", start: startApache, program: "apache", scheme: "http", port: 3152, password: Password, special: true},
@@ -83,8 +82,8 @@ var kinds = []kind{
 }
 
 // Kinds names the forward proxies that any test may use. There are more: "squid-idle" cuts what is silent for five seconds,
-// "microsocks-frozen" is there to be frozen, "microsocks-stopped" to be stopped; those of squid_auth.go ask in other schemes
-// than Basic; and other products have a test of their own.
+// "microsocks-frozen" is there to be frozen; those of squid_auth.go ask in other schemes than Basic; and other products have a
+// test of their own.
 func Kinds() []string {
 	var names []string
 	for _, k := range kinds {

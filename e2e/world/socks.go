@@ -5,6 +5,7 @@ package world
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -52,8 +53,10 @@ func startFreezer(ctx context.Context, w *World) (*Process, error) {
 	return w.microsocks(ctx, "microsocks-frozen", 1084)
 }
 
-func startStopper(ctx context.Context, w *World) (*Process, error) {
-	return w.microsocks(ctx, "microsocks-stopped", 1086)
+// Mortal starts a forward proxy that is the caller's to stop.
+func (w *World) Mortal(ctx context.Context) (*Proxy, error) {
+	process, err := w.microsocks(ctx, "microsocks-mortal", 1086)
+	return &Proxy{Process: process, URL: &url.URL{Scheme: "socks5", Host: "proxy.test:1086"}, CA: w.proxyCA.CA}, err
 }
 
 func (w *World) microsocks(ctx context.Context, name string, port int, args ...string) (*Process, error) {
