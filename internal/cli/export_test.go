@@ -24,6 +24,9 @@ func Hints() []func(error) string { return hints }
 // UsageError makes the error of a wrong command line.
 func UsageError(command string, err error) error { return &usageError{command: command, err: err} }
 
+// StoreError makes the error of a keyring that cannot keep tokens.
+func StoreError(err error) error { return &storeError{err} }
+
 // ScriptError makes the error of a script that chose no proxy.
 func ScriptError(setting string, err error) error { return &scriptError{setting, err} }
 

@@ -37,6 +37,7 @@ var hints = []func(error) string{
 	hintProxyAnswer,
 	hintProxyDial,
 	hintAccount,
+	hintStore,
 	hintEdgeTLS,
 	hintEdgeAnswer,
 	hintSignIn,
@@ -273,6 +274,17 @@ func hintProxyDial(err error) string {
 }
 
 // hintAccount is about a service account, for which nobody can sign in.
+// hintStore is about a keyring that cannot keep tokens.
+func hintStore(err error) string {
+	switch {
+	case !is[*storeError](err):
+		return ""
+	case errors.Is(err, keyring.ErrLocked), errors.Is(err, keyring.ErrDismissed):
+		return "unlock the keyring; or --token-store file, or memory for this run alone"
+	}
+	return "--token-store file keeps them in files that only you can read, --token-store memory for this run alone"
+}
+
 func hintAccount(err error) string {
 	e, ok := as[*login.Error](err)
 	switch {

@@ -106,6 +106,8 @@ var troubles = []struct {
 	{&proxy.TriedError{Tried: []error{proxyErr(proxy.OpDial, nil), proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Status = 403 })}}, "to allow CONNECT", 3},
 	{&proxy.TriedError{Tried: []error{proxyErr(proxy.OpDial, nil), &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}}, "check --forward-proxy", 3},
 
+	{cli.StoreError(keyring.ErrNone), "--token-store file", 1},
+	{cli.StoreError(keyring.ErrLocked), "unlock the keyring", 1},
 	{&login.Error{Op: "service account", Err: login.ErrRefused, Account: true}, "have a new service account token made", 4},
 	{&login.Error{Op: "service account", Err: os.ErrNotExist, Account: true}, "--service-account-file (", 4},
 	{cli.UsageError("", &login.Error{Op: "service account", Err: os.ErrNotExist, Account: true}), "--service-account-file (", 2},

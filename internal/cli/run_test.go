@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -89,9 +90,15 @@ func listens(t *testing.T, env map[string]string, args ...string) *listener {
 // watched is listens, and onLine sees each line after the one that says where.
 func watched(t *testing.T, env map[string]string, onLine func(string), args ...string) *listener {
 	t.Helper()
+	return watchedWith(t, run{env: env}, onLine, args...)
+}
+
+// watchedWith is watched for a run that has more than an environment.
+func watchedWith(t *testing.T, r run, onLine func(string), args ...string) *listener {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	reader, writer := io.Pipe()
-	l := &listener{run: run{env: env}, stop: stop, said: make(chan string, 1)}
+	l := &listener{run: r, stop: stop, said: make(chan string, 1)}
 	wait := l.start(t, ctx, writer, args...)
 	l.wait = func() { wait(); writer.Close() }
 	lines := bufio.NewReader(reader)
@@ -116,6 +123,22 @@ func watched(t *testing.T, env map[string]string, onLine func(string), args ...s
 		}
 	}()
 	return l
+}
+
+// echoes sends a byte through a listener's tunnel to the echo, and back.
+func echoes(t *testing.T, addr string) {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte("x")); err != nil {
+		t.Error(err)
+	}
+	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+		t.Error(err)
+	}
 }
 
 // listenAddr finds the address in the line that says where the program listens.

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"time"
 
 	"github.com/spf13/pflag"
 
+	"github.com/pomerium/pomerium-cli/internal/keyring"
 	"github.com/pomerium/pomerium-cli/internal/login"
 	"github.com/pomerium/pomerium-cli/internal/token"
 	"github.com/pomerium/pomerium-cli/proxy"
@@ -22,22 +24,33 @@ type signInFlags struct {
 
 // The values of --token-store.
 const (
-	storeFile   = "file"
-	storeMemory = "memory"
+	storeFile    = "file"
+	storeKeyring = "keyring"
+	storeMemory  = "memory"
 )
+
+// unlockLimit bounds how long a person may take to unlock the keyring.
+const unlockLimit = 2 * time.Minute
+
+// storeError says that the place of --token-store cannot be used.
+type storeError struct{ err error }
+
+func (e *storeError) Error() string { return "keeping tokens in the keyring: " + e.err.Error() }
+
+func (e *storeError) Unwrap() error { return e.err }
 
 func (f *signInFlags) add(s *pflag.FlagSet) {
 	s.StringVar(&f.browserCmd, "browser-cmd", "", "`command` that opens the sign-in page, with arguments as in a shell; the page's URL is\nadded as the last (default: the system's browser)")
 	s.BoolVar(&f.noBrowser, "no-browser", false, "open no browser: the URL is printed, to be opened anywhere, and on a terminal the address\nat which that browser ends can be pasted")
-	s.StringVar(&f.tokenStore, "token-store", storeFile, "`place` where tokens are kept: file (where the existing pomerium-cli has them), or\nmemory (for this run alone)")
+	s.StringVar(&f.tokenStore, "token-store", storeFile, "`place` where tokens are kept: file (where the existing pomerium-cli has them),\nkeyring (files that only the system's keyring opens), memory (for this run alone)")
 }
 
 // check refuses what cannot be meant, and returns the words of --browser-cmd.
 func (f *signInFlags) check() (browser []string, err error) {
 	switch f.tokenStore {
-	case storeFile, storeMemory:
+	case storeFile, storeKeyring, storeMemory:
 	default:
-		return nil, usagef("--token-store %q: not file or memory", f.tokenStore)
+		return nil, usagef("--token-store %q: not file, keyring or memory", f.tokenStore)
 	}
 	if browser, err = login.Words(f.browserCmd); err != nil {
 		return nil, usagef("--browser-cmd: %w", err)
@@ -102,6 +115,21 @@ func (w *parts) paste(ctx context.Context, complaint string) (string, error) {
 	})
 }
 
+// openStore makes sure that tokens can be kept where they were asked to be: to
+// keep them elsewhere without a word would be worse than an error.
+func (w *parts) openStore() error {
+	sealed, ok := w.tokenStore().(*token.Sealed)
+	if !ok || w.plan.account != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), unlockLimit)
+	defer cancel()
+	if err := sealed.Open(ctx); err != nil {
+		return &storeError{err}
+	}
+	return nil
+}
+
 // tokenStore is where tokens are kept: one place for all edges.
 func (w *parts) tokenStore() login.Store {
 	if w.store != nil {
@@ -116,7 +144,18 @@ func (w *parts) tokenStore() login.Store {
 		w.ui.log.Warn("tokens are kept in memory only", "err", err)
 		return w.store
 	}
-	w.store = token.File{Dir: dir}
 	w.turns = &token.Turns{Dir: dir, Command: w.plan.command, Started: w.started, Log: w.ui.log}
+	w.store = token.File{Dir: dir}
+	if w.plan.tokenStore == storeKeyring {
+		w.store = &token.Sealed{Dir: dir, Ring: w.ring()}
+	}
 	return w.store
+}
+
+// ring is the keyring, which may ask a person to unlock it if there is one.
+func (w *parts) ring() token.Ring {
+	if w.logins == nil {
+		return keyring.Store{}
+	}
+	return w.logins.keyring(w.logins.person())
 }

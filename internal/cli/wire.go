@@ -85,6 +85,9 @@ func (w *parts) edge(server *url.URL) (*edgeParts, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := w.openStore(); err != nil {
+		return nil, err
+	}
 	e := &edgeParts{http: &proxy.Transport{Selector: s, TLS: w.edgeTLS()}}
 	e.client = &tunnel.Client{
 		Edge:           server,

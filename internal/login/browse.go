@@ -32,13 +32,12 @@ func (s *SignIn) signIn(ctx context.Context) (string, error) {
 	token, err := s.await(ctx, cb)
 	if err != nil {
 		cb.close()
-		return "", err
 	}
-	s.pages.Go(func() { s.farewell(cb, token) }) // joined by Close
-	return token, nil
+	return token, err
 }
 
-// await shows the sign-in page's URL and waits for a token.
+// await shows the sign-in page's URL and waits for a token. With a token, the
+// callback is left to a farewell.
 func (s *SignIn) await(ctx context.Context, cb *callback) (string, error) {
 	redirect, login, err := s.firstURL(ctx, cb)
 	if err != nil {
@@ -55,6 +54,7 @@ func (s *SignIn) await(ctx context.Context, cb *callback) (string, error) {
 
 	select {
 	case token := <-cb.token:
+		s.pages.Go(func() { s.farewell(cb, token) }) // joined by Close
 		return token, nil
 	case <-ctx.Done():
 		return "", context.Cause(ctx)

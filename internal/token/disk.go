@@ -11,9 +11,12 @@ import (
 	"time"
 )
 
-// maxSize bounds the size of a token and of its file, in bytes. The edge takes
-// no header of more than 128 KiB.
-const maxSize = 128 << 10
+// maxSize bounds the size of a token, in bytes: the edge takes no header of more
+// than 128 KiB. A file may be larger, where the token in it is sealed.
+const (
+	maxSize = 128 << 10
+	maxFile = 2 * maxSize
+)
 
 // halfMade is how old a temporary file is when whoever made it will not finish
 // it: it was killed.
@@ -35,14 +38,14 @@ func load(path string, parse func([]byte) (string, error)) (string, error) {
 	return token, nil
 }
 
-// read returns the content of a file, up to one byte more than a token may have.
+// read returns the content of a file, up to one byte more than it may have.
 func read(path string) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	return io.ReadAll(io.LimitReader(file, maxSize+1))
+	return io.ReadAll(io.LimitReader(file, maxFile+1))
 }
 
 // replace gives the file at path a new content, in one step. It makes the

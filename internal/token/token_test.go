@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -68,6 +69,7 @@ func TestStores(t *testing.T) {
 	for name, s := range map[string]store{
 		"file":   token.File{Dir: filepath.Join(t.TempDir(), "a", "b")},
 		"memory": new(token.Memory),
+		"sealed": sealed(t),
 	} {
 		t.Run(name, func(t *testing.T) {
 			expect(t, s, key, "")
@@ -80,6 +82,13 @@ func TestStores(t *testing.T) {
 			must(t, s.Delete(t.Context(), key, "two"))
 			expect(t, s, key, "")
 			expect(t, s, "other|true", "else")
+			must(t, s.Delete(t.Context(), "other|true", "")) // any
+			expect(t, s, "other|true", "")
+			must(t, s.Save(t.Context(), key, "one"))
+			must(t, s.Save(t.Context(), "other|true", "else"))
+			must(t, s.Clear(t.Context()))
+			expect(t, s, key, "")
+			expect(t, s, "other|true", "")
 		})
 	}
 }
@@ -89,6 +98,7 @@ func TestEdgeCase42_DeleteSparesANewerToken(t *testing.T) {
 	for name, s := range map[string]store{
 		"file":   token.File{Dir: t.TempDir()},
 		"memory": new(token.Memory),
+		"sealed": sealed(t),
 	} {
 		t.Run(name, func(t *testing.T) {
 			must(t, s.Save(t.Context(), key, "newer"))
@@ -194,6 +204,28 @@ func TestFailedSaveLeavesNothing(t *testing.T) {
 		t.Error("saved over a directory")
 	}
 	if files := list(t, f.Dir); len(files) != 1 {
+		t.Errorf("left behind: %v", files)
+	}
+}
+
+// What a killed process has left of a token goes when the next one is saved; what
+// another process is just writing stays.
+func TestHalfMadeFilesGo(t *testing.T) {
+	f := token.File{Dir: t.TempDir()}
+	must(t, f.Save(t.Context(), key, "abc"))
+	name := list(t, f.Dir)[0]
+	left, now := filepath.Join(f.Dir, "."+name+".123"), filepath.Join(f.Dir, "."+name+".456")
+	for _, path := range []string{left, now} {
+		must(t, os.WriteFile(path, []byte("canary"), 0o600))
+	}
+	old := time.Now().Add(-2 * time.Minute)
+	must(t, os.Chtimes(left, old, old))
+	must(t, f.Save(t.Context(), key, "def"))
+	if files := list(t, f.Dir); len(files) != 2 || files[0] != filepath.Base(now) {
+		t.Errorf("left behind: %v", files)
+	}
+	must(t, f.Clear(t.Context()))
+	if files := list(t, f.Dir); len(files) != 0 {
 		t.Errorf("left behind: %v", files)
 	}
 }

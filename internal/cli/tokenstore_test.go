@@ -1,0 +1,129 @@
+package cli_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pomerium/pomerium-cli/internal/token"
+)
+
+// files lists what is kept about tokens.
+func (w *world) files(t *testing.T) []string {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(w.dir, "pomerium-cli", "jwts", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, path := range paths {
+		paths[i] = filepath.Ext(path)
+	}
+	return paths
+}
+
+// browsing is for a listener's lines: a person opens what it says.
+func (w *world) browsing(t *testing.T) func(line string) {
+	return func(line string) {
+		if page, ok := strings.CutPrefix(strings.TrimSpace(line), "sign in at "); ok {
+			if err := w.Browse(t.Context(), page); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// TestTokenStore: where a token is kept, the next run finds it; memory is for
+// one run.
+func TestTokenStore(t *testing.T) {
+	for name, c := range map[string]struct {
+		flags   []string
+		files   string
+		signIns int
+	}{
+		"default": {nil, ".jwt .lock", 1},
+		"file":    {[]string{"--token-store", "file"}, ".jwt .lock", 1},
+		"keyring": {[]string{"--token-store", "keyring"}, ".lock .sealed", 1},
+		"memory":  {[]string{"--token-store", "memory"}, "", 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			ring := newKeyring(nil)
+			for range 2 {
+				l := watchedWith(t, run{keyring: ring}, w.browsing(t), w.tcp("echo.lab:7", c.flags...)...)
+				echoes(t, l.addr)
+				l.end()
+				if l.code != 0 || strings.Contains(l.stderr, "error") {
+					t.Errorf("exit code %d: %s", l.code, l.stderr)
+				}
+			}
+			if n := w.Stats().SignIns; n != c.signIns {
+				t.Errorf("%d sign-ins, want %d", n, c.signIns)
+			}
+			if got := strings.Join(w.files(t), " "); got != c.files {
+				t.Errorf("files: %s, want %s", got, c.files)
+			}
+		})
+	}
+}
+
+// TestTokenStoreWithoutKeyring: it is an error that says what else there is, and
+// no browser opens.
+func TestTokenStoreWithoutKeyring(t *testing.T) {
+	w := newWorld(t)
+	r := new(run)
+	r.main(t, w.tcp("echo.lab:7", "--token-store", "keyring", "--listen", "-")...)
+	if r.code != 1 || !strings.Contains(r.stderr, "keeping tokens in the keyring: ") || !strings.Contains(r.stderr, "hint: --token-store file") {
+		t.Errorf("exit code %d: %s", r.code, r.stderr)
+	}
+	if strings.Contains(r.stderr, "sign in at") {
+		t.Errorf("a sign-in was begun: %s", r.stderr)
+	}
+	// Who has a service account keeps nothing, and needs no keyring.
+	r = &run{stdin: "x", env: map[string]string{"POMERIUM_SERVICE_ACCOUNT": w.Token()}}
+	r.main(t, w.tcp("echo.lab:7", "--token-store", "keyring", "--listen", "-")...)
+	if r.code != 0 {
+		t.Errorf("exit code %d: %s", r.code, r.stderr)
+	}
+}
+
+// TestTokenCannotBeKept: a home that cannot be written to, and a file that holds
+// something else, cost a line each, and a sign-in in each run.
+func TestTokenCannotBeKept(t *testing.T) {
+	for name, c := range map[string]struct {
+		prepare func(t *testing.T, w *world)
+		says    string
+	}{
+		"no directory": {func(t *testing.T, w *world) {
+			w.file(t, "pomerium-cli", nil) // in the directory's place: not even root writes below it
+		}, "cannot keep the token"},
+		"broken file": {func(t *testing.T, w *world) {
+			f := token.File{Dir: filepath.Join(w.dir, "pomerium-cli", "jwts")}
+			if err := f.Save(t.Context(), token.Key(w.EdgeURL()), canary); err != nil {
+				t.Fatal(err)
+			}
+			entries, err := os.ReadDir(f.Dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(f.Dir, entries[0].Name()), []byte(canary+" "+canary), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, "cannot read the kept token"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			c.prepare(t, w)
+			l := watchedWith(t, run{}, w.browsing(t), w.tcp("echo.lab:7")...)
+			echoes(t, l.addr)
+			echoes(t, l.addr)
+			l.end()
+			if l.code != 0 || !strings.Contains(l.stderr, c.says) || sings(l.stderr) || strings.Count(l.stderr, c.says) != 1 {
+				t.Errorf("exit code %d: %s", l.code, l.stderr)
+			}
+			if n := w.Stats().SignIns; n != 1 {
+				t.Errorf("%d sign-ins", n)
+			}
+		})
+	}
+}

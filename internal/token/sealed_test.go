@@ -1,0 +1,128 @@
+package token_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/pomerium/pomerium-cli/internal/token"
+)
+
+// ring is a keyring in memory, which may be absent.
+type ring struct {
+	mu      sync.Mutex
+	err     error
+	secrets map[string]string
+}
+
+func (r *ring) Load(_ context.Context, name string) (string, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.secrets[name], r.err
+}
+
+func (r *ring) Save(_ context.Context, name, secret string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.secrets == nil {
+		r.secrets = make(map[string]string)
+	}
+	r.secrets[name] = secret
+	return r.err
+}
+
+func sealed(t *testing.T) *token.Sealed {
+	return &token.Sealed{Dir: t.TempDir(), Ring: new(ring)}
+}
+
+// What is on the disk is not the token, however long that is, and what is in the
+// keyring is short. A later run opens it.
+func TestSealed(t *testing.T) {
+	s := sealed(t)
+	for _, secret := range []string{"canary.a.b", strings.Repeat("canary", 20<<10)} {
+		must(t, s.Save(t.Context(), key, secret))
+		content, err := os.ReadFile(filepath.Join(s.Dir, list(t, s.Dir)[0]))
+		must(t, err)
+		if strings.Contains(string(content), "canary") {
+			t.Errorf("on the disk: %s", content)
+		}
+		for name, text := range s.Ring.(*ring).secrets {
+			if len(text) > 64 {
+				t.Errorf("the keyring has %d bytes for %s", len(text), name)
+			}
+		}
+		expect(t, &token.Sealed{Dir: s.Dir, Ring: s.Ring}, key, secret)
+	}
+	if len(s.Ring.(*ring).secrets) != 1 {
+		t.Errorf("%d secrets", len(s.Ring.(*ring).secrets))
+	}
+}
+
+// A file for one edge is no token for another, and none with another key, or
+// changed.
+func TestSealedElsewhere(t *testing.T) {
+	s := sealed(t)
+	must(t, s.Save(t.Context(), key, "canary"))
+	path := filepath.Join(s.Dir, list(t, s.Dir)[0])
+	content, err := os.ReadFile(path)
+	must(t, err)
+	refused := func(s *token.Sealed, key string) {
+		t.Helper()
+		if got, err := s.Load(t.Context(), key); got != "" || err == nil || strings.Contains(err.Error(), "canary") {
+			t.Errorf("got %q, %v", got, err)
+		}
+	}
+	must(t, s.Save(t.Context(), "other|true", "else"))
+	for _, name := range list(t, s.Dir) {
+		must(t, os.WriteFile(filepath.Join(s.Dir, name), content, 0o600))
+	}
+	refused(s, "other|true")
+	expect(t, s, key, "canary")
+	refused(&token.Sealed{Dir: s.Dir, Ring: new(ring)}, key)
+	content[len(content)-6] ^= 1
+	must(t, os.WriteFile(path, content, 0o600))
+	refused(s, key)
+	must(t, s.Save(t.Context(), key, "canary")) // which repairs it
+	expect(t, s, key, "canary")
+}
+
+// Without a keyring nothing is kept, and no file is made.
+func TestNoRing(t *testing.T) {
+	for name, r := range map[string]*ring{
+		"none":        {err: errors.New("this session has no keyring")},
+		"not our key": {secrets: map[string]string{"token key": "canary"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &token.Sealed{Dir: t.TempDir(), Ring: r}
+			_, loading := s.Load(t.Context(), key)
+			for _, err := range []error{s.Open(t.Context()), loading, s.Save(t.Context(), key, "canary"), s.Delete(t.Context(), key, "canary")} {
+				if err == nil || !strings.Contains(err.Error(), "keyring") || strings.Contains(err.Error(), "canary") {
+					t.Errorf("got %v", err)
+				}
+			}
+			must(t, s.Delete(t.Context(), key, ""))
+			must(t, s.Clear(t.Context()))
+			if files := list(t, s.Dir); len(files) != 0 {
+				t.Errorf("made %v", files)
+			}
+		})
+	}
+}
+
+func FuzzSealed(f *testing.F) {
+	for _, seed := range []string{"", "pomerium-cli token 1\n", "pomerium-cli token 1\nAAAA\n", "pomerium-cli token 1\n" + strings.Repeat("A", 64), "abc"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		s := sealed(t)
+		must(t, s.Save(t.Context(), key, "abc"))
+		must(t, os.WriteFile(filepath.Join(s.Dir, list(t, s.Dir)[0]), content, 0o600))
+		if got, err := s.Load(t.Context(), key); got != "" || err == nil {
+			t.Errorf("token %q from nowhere, %v", got, err)
+		}
+	})
+}
