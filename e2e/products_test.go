@@ -103,7 +103,7 @@ func bulk(t *testing.T, addr string) {
 
 // TestEdgeCase25_CertificateWanted: a proxy that asks for a certificate, and a user who shows none.
 func TestEdgeCase25_CertificateWanted(t *testing.T) {
-	for _, kind := range []string{"squid-tls-cert", "stunnel"} {
+	for _, kind := range []string{"squid-tls-cert", "stunnel", "haproxy-h2-cert"} {
 		t.Run(kind, func(t *testing.T) {
 			oneWay(t)
 			p := *proxy(t, kind)

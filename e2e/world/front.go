@@ -27,6 +27,7 @@ listen tls
 listen h2
 	mode http
 	bind %[1]s:3162 ssl crt %[2]s alpn h2,http/1.1
+	bind %[1]s:3163 ssl crt %[2]s alpn h2,http/1.1 verify required ca-file %[3]s
 	server squid %[1]s:3128
 `
 
@@ -44,7 +45,7 @@ func startHAProxy(ctx context.Context, w *World) (*Process, error) {
 		return nil, err
 	}
 	conf := filepath.Join(w.ProxyHost.dir, "haproxy.cfg")
-	if err := os.WriteFile(conf, fmt.Appendf(nil, haproxyConfig, proxyAddr, both), 0o644); err != nil {
+	if err := os.WriteFile(conf, fmt.Appendf(nil, haproxyConfig, proxyAddr, both, w.clientCA.CA), 0o644); err != nil {
 		return nil, err
 	}
 	return w.ProxyHost.Launch(ctx, "haproxy", proxyAddr+":3160", command("haproxy", "-db", "-f", conf))

@@ -72,6 +72,7 @@ var kinds = []kind{
 	{name: "haproxy", start: startHAProxy, program: "haproxy", scheme: "http", port: 3160, needs: "squid", special: true},
 	{name: "haproxy-tls", start: startHAProxy, program: "haproxy", scheme: "https", port: 3161, needs: "squid", special: true},
 	{name: "haproxy-h2", start: startHAProxy, program: "haproxy", scheme: "https", port: 3162, needs: "squid", special: true},
+	{name: "haproxy-h2-cert", start: startHAProxy, program: "haproxy", scheme: "https", port: 3163, cert: true, needs: "squid", special: true},
 	{name: "stunnel", start: startStunnel, program: "stunnel", scheme: "https", port: 3170, cert: true, needs: "squid", special: true},
 	{name: "nghttpx", start: startNghttpx, program: "nghttpx", scheme: "https", port: 3200, needs: "squid"},
 	{name: "nghttpx-h1", start: startNghttpxH1, program: "nghttpx-h1", scheme: "https", port: 3201, needs: "squid", special: true},
