@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/http/httpproxy"
@@ -53,6 +54,10 @@ func EnvironmentIn(place string, getenv func(string) string, c Config) Selector 
 	e.proxied = exceptions(value)
 	return e
 }
+
+// Variables lists the variables that name a proxy for targets of a scheme, http
+// or https: the first that is not empty wins.
+func Variables(scheme string) []string { return slices.Clone(variables[scheme]) }
 
 // Exception returns the first entry of a NO_PROXY value that has target go
 // direct, or "": for whoever has to say why it does.

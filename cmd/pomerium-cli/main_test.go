@@ -45,6 +45,7 @@ func TestScripts(t *testing.T) {
 			"hold":   hold,
 			"held":   held,
 			"exits":  exits,
+			"still":  still,
 		},
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -311,6 +312,32 @@ func exchange(c net.Conn, sent, want string, h1 bool) (string, error) {
 	}
 	got, err := io.ReadAll(c)
 	return string(got), err
+}
+
+// moving is what differs from run to run in what is printed.
+var moving = []struct {
+	what *regexp.Regexp
+	with string
+}{
+	{regexp.MustCompile(`(?m)^ *[0-9.]+ ms  `), "    0.0 ms  "},
+	{regexp.MustCompile(`"ms": [0-9.]+`), `"ms": 0`},
+	{regexp.MustCompile(`(127\.0\.0\.1|edge\.lab):[0-9]{5}\b`), "$1:12345"},
+	{regexp.MustCompile(`request id [0-9a-f-]{36}`), "request id ID"},
+	{regexp.MustCompile(`lookup (\S+)( on \S+)?: .*`), "lookup $1: ..."},
+	{regexp.MustCompile(`[0-9.]+ ms the middle one, from [0-9.]+ to [0-9.]+ ms`), "0.00 ms the middle one"},
+}
+
+// still writes what the last command printed to a file, without what differs
+// from run to run: still file.
+func still(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: still file")
+	}
+	text := ts.ReadFile("stdout")
+	for _, m := range moving {
+		text = m.what.ReplaceAllString(text, m.with)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
 }
 
 // exits runs pomerium-cli and checks its exit code: exits code args... The

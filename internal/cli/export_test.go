@@ -11,6 +11,7 @@ import (
 // The tables that the tests go through.
 var (
 	HintFor  = hintFor
+	AskFor   = askFor
 	ExitCode = exitCode
 	ErrLoop  = errLoop
 
@@ -20,6 +21,15 @@ var (
 
 // Hints returns the rows of the table of hints.
 func Hints() []func(error) string { return hints }
+
+// Asks returns the rows of the table of requests.
+func Asks() []func(error) string { return asks }
+
+// Explain is what check says about a step.
+var Explain = explain
+
+// Errors of check about the token.
+var ErrNoToken, ErrOldToken = errNoToken, errOldToken
 
 // UsageError makes the error of a wrong command line.
 func UsageError(command string, err error) error { return &usageError{command: command, err: err} }

@@ -22,7 +22,8 @@ const (
 	defaultConnectTimeout = 15 * time.Second
 )
 
-// tcpFlags are the flags of the command tcp, as they were given.
+// tcpFlags are the flags of the command tcp, as they were given. check has all
+// but the first.
 type tcpFlags struct {
 	listen      []string
 	pomeriumURL string
@@ -80,6 +81,13 @@ type carriageFlags struct {
 func (f *tcpFlags) add(cmd *cobra.Command) {
 	under(cmd, "The tunnel", func(s *pflag.FlagSet) {
 		s.StringArrayVar(&f.listen, "listen", nil, "local `address`: host:port, :port, unix:/path, or - for standard input and output;\nrepeat it, in order, for several destinations (default "+defaultListen+": a free port)")
+	})
+	f.addWay(cmd)
+}
+
+// addWay defines those that say where to and how, and nothing of local ends.
+func (f *tcpFlags) addWay(cmd *cobra.Command) {
+	under(cmd, "The tunnel", func(s *pflag.FlagSet) {
 		s.StringVar(&f.pomeriumURL, "pomerium-url", "", "`URL` of the Pomerium server (default: the destination's host)")
 	})
 	f.wayFlags.add(cmd)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/pomerium/pomerium-cli/internal/edge"
 	"github.com/pomerium/pomerium-cli/internal/keyring"
@@ -308,7 +309,7 @@ func hintEdgeTLS(err error) string {
 		return "check this machine's clock (date), and the server's certificate"
 	case errors.Is(err, tunnel.ErrNotTLS):
 		return "open a web page in a browser to sign in to the network, or check the port in --pomerium-url"
-	case is[*tunnel.Error](err) && errors.Is(err, io.EOF):
+	case is[*tunnel.Error](err) && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)):
 		return "check scheme and port in --pomerium-url: a server that speaks TLS closes what is not, and the other way round"
 	case errors.Is(err, tunnel.ErrNoH2):
 		return "leave --protocol out, or say --protocol h1"
@@ -355,8 +356,11 @@ func mention(requestID string) string {
 	return " and mention request id " + requestID
 }
 
-// hintSignIn is about a sign-in that did not come to an end.
+// hintSignIn is about a sign-in that did not come to an end, or was not begun.
 func hintSignIn(err error) string {
+	if errors.Is(err, errNoToken) || errors.Is(err, errOldToken) {
+		return "sign in: pomerium-cli tcp does at its first connection, pomerium-cli check --sign-in does now; or give a token with --service-account-file"
+	}
 	if is[*login.Error](err) || wantsSignIn(err) {
 		return "try again and sign in with the printed URL, choose the browser with --browser-cmd, or give a token with --service-account-file"
 	}
@@ -370,6 +374,12 @@ func hintIdle(err error) string {
 		return "over HTTP/1.1 nothing keeps a silent tunnel open: let the program send something now and then, or ask for a longer idle limit; where the server speaks HTTP/2 (no --protocol h1), --keep-alive does it"
 	}
 	return ""
+}
+
+// hintCut is about a path that cuts what is silent for so long.
+func hintCut(cut time.Duration) string {
+	ping := min(defaultKeepAlive, max(time.Second, (cut/2).Truncate(time.Second)))
+	return "--keep-alive " + ping.String() + " sends a ping in time, over HTTP/2; over HTTP/1.1 the program that uses the tunnel has to say something"
 }
 
 // hintDirect is about a way out without a proxy that leads nowhere.

@@ -113,6 +113,8 @@ var troubles = []struct {
 	{cli.UsageError("", &login.Error{Op: "service account", Err: os.ErrNotExist, Account: true}), "--service-account-file (", 2},
 	{&login.Error{Op: "signing in", Err: context.Canceled}, "--browser-cmd", 4},
 	{answer(401, edge.AuthorPomerium, "Unauthenticated"), "--browser-cmd", 4},
+	{&login.Error{Op: "token", Err: cli.ErrNoToken}, "pomerium-cli check --sign-in", 4},
+	{&login.Error{Op: "token", Err: cli.ErrOldToken}, "pomerium-cli check --sign-in", 4},
 	{&login.Error{Op: "signing in", Err: proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Status = 403 })}, "to allow CONNECT", 3},
 
 	{x509.UnknownAuthorityError{}, "--alternate-ca-path", 1},
@@ -120,6 +122,7 @@ var troubles = []struct {
 	{x509.CertificateInvalidError{Cert: &x509.Certificate{}, Reason: x509.Expired}, "clock (date)", 1},
 	{tunnel.ErrNotTLS, "--pomerium-url", 1},
 	{&tunnel.Error{Edge: "edge.example.com:443", Op: "connect", Err: io.EOF}, "scheme and port in --pomerium-url", 1},
+	{&tunnel.Error{Edge: "edge.example.com:443", Op: "tls", Err: io.ErrUnexpectedEOF}, "scheme and port in --pomerium-url", 1},
 	{tunnel.ErrNoH2, "--protocol", 1},
 	{errors.New("remote error: tls: certificate required"), "--client-cert", 1},
 

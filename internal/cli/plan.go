@@ -34,6 +34,11 @@ type route struct {
 
 // check makes a plan of the flags and arguments.
 func (f tcpFlags) check(cmd *cobra.Command, args []string, getenv func(string) string) (*plan, error) {
+	return f.plan(cmd, getenv, func() ([]route, error) { return f.routes(args) })
+}
+
+// plan makes a plan for the given routes.
+func (f tcpFlags) plan(cmd *cobra.Command, getenv func(string) string, routes func() ([]route, error)) (*plan, error) {
 	if err := f.carriageFlags.check(); err != nil {
 		return nil, err
 	}
@@ -42,7 +47,7 @@ func (f tcpFlags) check(cmd *cobra.Command, args []string, getenv func(string) s
 		return nil, err
 	}
 	p := &plan{reach: *r, carriageFlags: f.carriageFlags}
-	if p.routes, err = f.routes(args); err != nil {
+	if p.routes, err = routes(); err != nil {
 		return nil, err
 	}
 	return p, p.checkWays(cmd.Context())

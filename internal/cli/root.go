@@ -47,7 +47,9 @@ func Main(ctx context.Context, p Process) int {
 	if err == nil || errors.Is(err, errStopped) {
 		return exitDone
 	}
-	prog.ui().Fatal(err)
+	if !is[*toldError](err) {
+		prog.ui().Fatal(err)
+	}
 	return exitCode(err)
 }
 
@@ -82,7 +84,7 @@ func (p *program) root() *cobra.Command {
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { writeHelp(cmd.OutOrStdout(), cmd) })
 	root.SetUsageFunc(func(cmd *cobra.Command) error { writeHelp(cmd.OutOrStderr(), cmd); return nil })
 	root.SetHelpCommand(p.help())
-	root.AddCommand(p.tcp(), p.demo(), p.version())
+	root.AddCommand(p.tcp(), p.check(), p.demo(), p.version())
 	root.AddCommand(refusedCommands()...)
 	root.InitDefaultCompletionCmd()
 	return root
@@ -130,6 +132,12 @@ func (e *usageError) Unwrap() error { return e.err }
 func usagef(format string, args ...any) error {
 	return &usageError{err: fmt.Errorf(format, args...)}
 }
+
+// toldError is one that the command has told already, so that only its exit code
+// is left.
+type toldError struct{ error }
+
+func (e *toldError) Unwrap() error { return e.error }
 
 // errStopped says that the user ended the command, which is a success.
 var errStopped = errors.New("stopped")

@@ -124,6 +124,14 @@ func TestEdgeCase52_Canary(t *testing.T) {
 				if sings(r.stdout + r.stderr) {
 					t.Errorf("exit code %d: %s%s", r.code, r.stdout, r.stderr)
 				}
+				args = append([]string{"check"}, args[1:]...)
+				if format == "json" {
+					args = append(args, "--json")
+				}
+				r.main(t, append(args, "--connect-timeout", "300ms", "--log-level", "debug")...)
+				if sings(r.stdout + r.stderr) {
+					t.Errorf("check: exit code %d: %s%s", r.code, r.stdout, r.stderr)
+				}
 			})
 		}
 	}

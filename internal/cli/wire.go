@@ -89,20 +89,25 @@ func (w *parts) edge(server *url.URL) (*edgeParts, error) {
 		return nil, err
 	}
 	e := &edgeParts{http: &proxy.Transport{Selector: s, TLS: w.edgeTLS()}}
-	e.client = &tunnel.Client{
+	e.client = w.client(server, proxy.Dial(s, server), w.tokens(server, e.http))
+	e.client.Spare = !listen.IsStdio(w.plan.routes[0].listen) // nobody comes after the first one
+	w.edges[server.String()] = e
+	return e, nil
+}
+
+// client makes a client of an edge that is reached by dial.
+func (w *parts) client(server *url.URL, dial proxy.DialFunc, tokens tunnel.Tokens) *tunnel.Client {
+	return &tunnel.Client{
 		Edge:           server,
-		Dial:           proxy.Dial(s, server),
+		Dial:           dial,
 		TLS:            w.edgeTLS(),
-		Tokens:         w.tokens(server, e.http),
+		Tokens:         tokens,
 		Protocol:       w.plan.protocol,
 		MaxConnections: w.plan.maxConnections,
 		KeepAlive:      w.keepAlive(),
 		Timeout:        w.plan.connectTimeout,
-		Spare:          !listen.IsStdio(w.plan.routes[0].listen), // nobody comes after the first one
 		Log:            w.ui.log,
 	}
-	w.edges[server.String()] = e
-	return e, nil
 }
 
 // serve serves each listener until ctx ends; opened is told of each.
