@@ -141,7 +141,8 @@ func askDirect(err error) string {
 func explain(s check.Step) (hint, ask string) {
 	switch {
 	case s.Name == check.StepIdle && s.Cut > 0:
-		return hintCut(time.Duration(s.Cut * float64(time.Second))), fmt.Sprintf("please let CONNECT tunnels to %s be silent for longer: connections are cut after %s without a byte", s.At, seconds(s.Cut))
+		_, host, _ := strings.Cut(s.At, "://")
+		return hintCut(time.Duration(s.Cut * float64(time.Second))), fmt.Sprintf("please let CONNECT tunnels to %s be silent for longer: connections are cut after %s without a byte", host, seconds(s.Cut))
 	case s.State != check.Failed || s.Err == nil:
 		return "", ""
 	}

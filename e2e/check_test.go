@@ -1,0 +1,121 @@
+//go:build linux
+
+package e2e
+
+import (
+	"encoding/json"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/pomerium/pomerium-cli/e2e/world"
+)
+
+// check makes a command line of check from one of tcp.
+func check(p *world.Proxy, dest string, more ...string) []string {
+	args := arguments(p, "auto", dest, more...)
+	args[0] = "check"
+	return args
+}
+
+// TestCheck walks the way through real proxies to a real Envoy, and breaks it.
+func TestCheck(t *testing.T) {
+	wrong := func(p world.Proxy) *world.Proxy {
+		u := *p.URL
+		u.User = url.UserPassword(world.User, "canary")
+		p.URL = &u
+		return &p
+	}
+	for _, c := range []struct {
+		name, kind  string
+		change      func(world.Proxy) *world.Proxy
+		dest, token string
+		code        int
+		lines       []string // regular expressions for lines of standard output, in this order
+	}{
+		{"squid", "squid", nil, world.Echo, world.GoodToken, 0, []string{
+			`^ +ok  --forward-proxy +http://proxy\.test:3128$`,
+			`^ +[0-9.]+ ms  name +198\.18\.1\.1$`,
+			`^ +[0-9.]+ ms  TCP connection +198\.18\.1\.1:3128$`,
+			`^ +[0-9.]+ ms  CONNECT edge\.test:8443 +200, the proxy looks up the name$`,
+			`^ +[0-9.]+ ms  TLS +TLS 1\.3, h2, certificate issued by `,
+			`^ +[0-9.]+ ms  answer +a Pomerium server$`,
+			`^ +ok  token +the service account's is good$`,
+			`^ +[0-9.]+ ms  tunnel to ` + regexp.QuoteMeta(world.Echo),
+			`^ +-  HTTP/3 +no UDP goes through an HTTP proxy`,
+			`^All of it works\.$`,
+		}},
+		{"squid with Digest", "squid-digest", nil, world.Echo, world.GoodToken, 0, []string{
+			`calls itself +Server: squid/`, `asks who is there +Digest$`, `authentication +Digest was accepted$`, `^All of it works\.$`}},
+		{"squid with a wrong password", "squid-digest", wrong, world.Echo, world.GoodToken, 3, []string{
+			`asks who is there +Digest$`, `^ +FAILED  authentication +the proxy refused the user name or the password`,
+			`^It breaks at the forward proxy http://proxy\.test:3132: authentication\.$`,
+			`does my user at the forward proxy http://proxy\.test:3132 still exist`}},
+		{"dante", "dante-password", nil, world.Echo, world.GoodToken, 0, []string{
+			`authentication +user and password was accepted$`, `CONNECT edge\.test:8443 +open, the proxy looks up the name$`,
+			`note  HTTP/3 +.*SOCKS5 reply 2`, `^All of it works\.$`}},
+		{"no token", "squid", nil, world.Echo, "", 4, []string{
+			`^ +sign in  token +none is kept on this machine$`, `note  tunnel to .* the server has this route`, `what is missing is a sign-in`}},
+		{"no such route", "squid", nil, "nobody.test:1", world.GoodToken, 5, []string{
+			`^ +FAILED  tunnel to nobody\.test:1 +404 Not Found for nobody\.test:1: route_not_found \(request id [0-9a-f-]{36}\)$`, `the server says no`}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			oneWay(t)
+			p := proxy(t, c.kind)
+			if c.change != nil {
+				p = c.change(*p)
+			}
+			args := check(p, c.dest)
+			if c.token != "" {
+				args = append(args, "--service-account", c.token)
+			}
+			r := run(t, nil, binary, args...)
+			if r.code != c.code || r.stderr != "" {
+				t.Errorf("exit code %d, want %d; standard error %q", r.code, c.code, r.stderr)
+			}
+			rest := strings.Split(r.stdout, "\n")
+			for _, want := range c.lines {
+				line := regexp.MustCompile(want)
+				for len(rest) > 0 && !line.MatchString(rest[0]) {
+					rest = rest[1:]
+				}
+				if len(rest) == 0 {
+					t.Fatalf("no line, or none behind those before, matches %q:\n%s", want, r.stdout)
+				}
+			}
+			for _, secret := range []string{"canary", world.GoodToken, world.Password, url.UserPassword("", world.Password).String()[1:]} {
+				if strings.Contains(r.stdout, secret) {
+					t.Errorf("%q is in:\n%s", secret, r.stdout)
+				}
+			}
+		})
+	}
+}
+
+// TestCheckIdle finds the limit of a squid that cuts what is silent for five seconds.
+func TestCheckIdle(t *testing.T) {
+	oneWay(t)
+	r := run(t, nil, binary, check(proxy(t, "squid-idle"), world.Echo, append(goodToken, "--idle=16s", "--speed", "--json")...)...)
+	var report struct {
+		Steps []struct {
+			Step      string
+			Survived  float64 `json:"survived_s"`
+			Cut       float64 `json:"cut_s"`
+			Closed    bool
+			Hint, Ask string
+			Trips     struct{ Count int }
+		}
+	}
+	if err := json.Unmarshal([]byte(r.stdout), &report); err != nil || r.code != 0 || len(report.Steps) == 0 {
+		t.Fatalf("exit code %d, %v: %s%s", r.code, err, r.stdout, r.stderr)
+	}
+	idle, trips := report.Steps[len(report.Steps)-1], report.Steps[len(report.Steps)-2]
+	if idle.Step != "idle" || idle.Survived != 4 || !idle.Closed || idle.Cut < 4 || idle.Cut >= 8 || // squid counts in seconds of its own
+		!strings.Contains(idle.Hint, "--keep-alive") || !strings.Contains(idle.Ask, "without a byte") {
+		t.Errorf("%+v", idle)
+	}
+	if trips.Step != "trips" || trips.Trips.Count != 20 {
+		t.Errorf("%+v", trips)
+	}
+}
