@@ -29,7 +29,7 @@ func setup(env *testscript.Env) error {
 	env.Setenv("XDG_CACHE_HOME", env.WorkDir+"/home/.cache")
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy",
 		"NO_PROXY", "no_proxy", "LOG_LEVEL", "POMERIUM_SERVICE_ACCOUNT", "POMERIUM_SERVICE_ACCOUNT_FILE",
-		"POMERIUM_FORWARD_PROXY", "POMERIUM_FORWARD_PROXY_USER", "POMERIUM_FORWARD_PROXY_PASSWORD"} {
+		"POMERIUM_FORWARD_PROXY", "POMERIUM_FORWARD_PROXY_USER", "POMERIUM_FORWARD_PROXY_PASSWORD", "POMERIUM_URL"} {
 		env.Setenv(name, "")
 	}
 	env.Values[world] = &network{programs: make(map[string]*running), held: make(map[string]net.Conn)}
@@ -74,7 +74,7 @@ func startLab(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Value(world).(*network).lab = l
 	for name, value := range map[string]string{
 		"EDGE": l.EdgeURL().String(), "PROXY": l.ProxyURL("http"), "PROXY_PASSWORD": l.ProxyURL("http+password"),
-		"PROXY_TLS": l.ProxyURL("https"), "SOCKS": l.ProxyURL("socks5"), "SOCKS_PASSWORD": l.ProxyURL("socks5+password"),
+		"EDGE_HOST": l.EdgeURL().Host, "PROXY_TLS": l.ProxyURL("https"), "SOCKS": l.ProxyURL("socks5"), "SOCKS_PASSWORD": l.ProxyURL("socks5+password"),
 		"TOKEN": l.Token(), "STALE": l.StaleToken(), "DENIED": l.DeniedToken(),
 	} {
 		ts.Setenv(name, value)
@@ -153,7 +153,7 @@ func environment(ts *testscript.TestScript) []string {
 	var env []string
 	for _, name := range []string{"HOME", "XDG_CACHE_HOME", "PATH", "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY",
 		"LOG_LEVEL", "POMERIUM_SERVICE_ACCOUNT", "POMERIUM_SERVICE_ACCOUNT_FILE", "TMPDIR",
-		"POMERIUM_FORWARD_PROXY", "POMERIUM_FORWARD_PROXY_USER", "POMERIUM_FORWARD_PROXY_PASSWORD"} {
+		"POMERIUM_FORWARD_PROXY", "POMERIUM_FORWARD_PROXY_USER", "POMERIUM_FORWARD_PROXY_PASSWORD", "POMERIUM_URL"} {
 		env = append(env, name+"="+ts.Getenv(name))
 	}
 	return env
@@ -238,7 +238,7 @@ func held(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// quit ends a program and checks its exit code: quit name [INT|TERM|HUP] code.
+// quit ends a program and checks its exit code: quit name [INT|TERM|HUP|none] code.
 // Several signals, INT+TERM, are sent one after the other.
 // What it wrote is in the files name.out and name.err then.
 func quit(ts *testscript.TestScript, neg bool, args []string) {

@@ -59,7 +59,7 @@ func (p *program) check() *cobra.Command {
 		Long:    checkLong,
 		Example: checkExample,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			plan, err := f.plan(cmd, p.Getenv, func() ([]route, error) { return f.route(args) })
+			plan, err := f.plan(cmd, p.Getenv, func() ([]route, error) { return f.route(args, p.Getenv) })
 			if err != nil {
 				return err
 			}
@@ -81,14 +81,14 @@ func (p *program) check() *cobra.Command {
 }
 
 // route is the one that is checked, or none. Nobody listens for it.
-func (f *checkFlags) route(args []string) ([]route, error) {
+func (f *checkFlags) route(args []string, getenv func(string) string) ([]route, error) {
 	var r route
 	var err error
 	switch {
 	case len(args) > 1:
 		return nil, &usageError{command: "pomerium-cli check", err: errors.New("one destination at a time")}
 	case len(args) > 0:
-		r.destination, r.edge, err = edge.ParseDestination(args[0], f.pomeriumURL)
+		r.destination, r.edge, err = f.destination(args[0], getenv)
 	case f.pomeriumURL != "":
 		r.edge, err = edge.ParseURL(f.pomeriumURL)
 	default:

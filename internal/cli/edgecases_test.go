@@ -1,6 +1,8 @@
 package cli_test
 
 import (
+	"bytes"
+	"context"
 	"io"
 	"log"
 	"net"
@@ -110,12 +112,20 @@ func TestEdgeCase42_TokenStays(t *testing.T) {
 	w := newWorld(t)
 	odd := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		status, _ := strconv.Atoi(r.URL.Port()) // the destination's port says what to answer
+		if r.Method == http.MethodGet {
+			_, port, _ := net.SplitHostPort(r.Host) // or the edge's
+			if status, _ = strconv.Atoi(port); status == 0 {
+				status = http.StatusForbidden
+			}
+		}
 		rw.WriteHeader(status)
 	}))
 	odd.Config.ErrorLog = log.New(io.Discard, "", 0)
 	odd.StartTLS()
 	defer odd.Close()
-	w.Resolve("odd.lab:443", odd.Listener.Addr().String())
+	for _, port := range []string{"443", "200", "503"} {
+		w.Resolve("odd.lab:"+port, odd.Listener.Addr().String())
+	}
 	w.Resolve("dead.lab:443", "127.0.0.1:1")
 	bare, err := url.Parse(w.ProxyURL("http+password"))
 	if err != nil {
@@ -124,6 +134,7 @@ func TestEdgeCase42_TokenStays(t *testing.T) {
 	bare.User = nil
 
 	oddEdge := []string{"--pomerium-url", "https://odd.lab", "--disable-tls-verification"}
+	oddPage := []string{"--disable-tls-verification"}
 	for _, c := range []struct {
 		name string
 		args []string
@@ -144,12 +155,23 @@ func TestEdgeCase42_TokenStays(t *testing.T) {
 		{"edge 502", w.tcp("x.lab:502", oddEdge...), 5},
 		{"edge 503", w.tcp("refused.lab:1"), 5},
 		{"edge 503 empty", w.tcp("no-auth.lab:1"), 5},
+		{"auth, edge unreachable", w.ask("auth", "https://dead.lab"), 3},
+		{"auth, proxy 407", w.ask("auth", w.EdgeURL().String(), "--forward-proxy", bare.String()), 3},
+		{"auth, edge 403", w.ask("auth", "https://odd.lab", oddPage...), 5},
+		{"login, edge 403", w.ask("login", "https://odd.lab", oddPage...), 5},
+		{"whoami, edge 403", w.ask("whoami", "https://odd.lab", oddPage...), 5},
+		{"auth, edge 503", w.ask("auth", "https://odd.lab:503", oddPage...), 5},
+		{"whoami, edge 503", w.ask("whoami", "https://odd.lab:503", oddPage...), 5},
+		{"auth, not JSON", w.ask("auth", "https://odd.lab:200", oddPage...), 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			kept := w.keepToken(t)
 			r := &run{}
-			r.main(t, append(c.args, "--listen", "-")...)
-			if r.code != c.code {
+			if c.args[0] == "tcp" {
+				c.args = append(c.args, "--listen", "-")
+			}
+			r.main(t, c.args...)
+			if r.code != c.code || r.stdout != "" {
 				t.Errorf("exit code %d, want %d: %s", r.code, c.code, r.stderr)
 			}
 			kept(t)
@@ -184,7 +206,7 @@ func (w *world) keepToken(t *testing.T) (check func(*testing.T)) {
 	t.Helper()
 	store := token.File{Dir: filepath.Join(w.dir, "pomerium-cli", "jwts")}
 	good := w.Token()
-	edges := []string{w.EdgeURL().String(), "https://odd.lab", "https://dead.lab"}
+	edges := []string{w.EdgeURL().String(), "https://odd.lab", "https://odd.lab:200", "https://odd.lab:503", "https://dead.lab"}
 	each := func(do func(key string)) {
 		for _, raw := range edges {
 			u, err := url.Parse(raw)
@@ -207,6 +229,47 @@ func (w *world) keepToken(t *testing.T) (check func(*testing.T)) {
 			}
 		})
 	}
+}
+
+// TestEdgeCase44_AnotherSignIn: a token that the edge refuses is dropped, and the
+// commands that sign in ask for another; whoami does not.
+func TestEdgeCase44_AnotherSignIn(t *testing.T) {
+	w := newWorld(t)
+	store := token.File{Dir: filepath.Join(w.dir, "pomerium-cli", "jwts")}
+	for _, c := range []struct{ command, want string }{
+		{"auth", "running false"}, {"login", "running false"}, {"whoami", "nobody is signed in"},
+	} {
+		t.Run(c.command, func(t *testing.T) {
+			if err := store.Save(t.Context(), token.Key(w.EdgeURL()), w.StaleToken()); err != nil {
+				t.Fatal(err)
+			}
+			r := &run{}
+			ctx, stop := context.WithCancel(t.Context())
+			said := &lookout{want: c.want, seen: stop} // gives up where a person would
+			r.start(t, ctx, said, w.ask(c.command, w.EdgeURL().String())...)()
+			if r.code != 4 || r.stdout != "" || !strings.Contains(said.text.String(), c.want) {
+				t.Errorf("exit code %d, %q, %s", r.code, r.stdout, said.text.String())
+			}
+			if got, err := store.Load(t.Context(), token.Key(w.EdgeURL())); got != "" || err != nil {
+				t.Errorf("the refused token is still kept: %v", err)
+			}
+		})
+	}
+}
+
+// lookout calls seen when what it is to find has been written.
+type lookout struct {
+	want string
+	seen func()
+	text bytes.Buffer
+}
+
+func (l *lookout) Write(p []byte) (int, error) {
+	n, err := l.text.Write(p)
+	if strings.Contains(l.text.String(), l.want) {
+		l.seen()
+	}
+	return n, err
 }
 
 // TestEdgeCase50_ExitCodes: each kind of failure has its code, and standard

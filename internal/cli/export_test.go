@@ -17,6 +17,8 @@ var (
 
 	ErrKeptRefused = errKeptRefused
 	ErrDetect      = errDetect
+	ErrNoServer    = errNoServer
+	ErrSignedOut   = errSignedOut
 )
 
 // Hints returns the rows of the table of hints.

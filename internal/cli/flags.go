@@ -88,7 +88,7 @@ func (f *tcpFlags) add(cmd *cobra.Command) {
 // addWay defines those that say where to and how, and nothing of local ends.
 func (f *tcpFlags) addWay(cmd *cobra.Command) {
 	under(cmd, "The tunnel", func(s *pflag.FlagSet) {
-		s.StringVar(&f.pomeriumURL, "pomerium-url", "", "`URL` of the Pomerium server (default: the destination's host)")
+		s.StringVar(&f.pomeriumURL, "pomerium-url", "", "`URL` of the Pomerium server (default $POMERIUM_URL, or the destination's host)")
 	})
 	f.wayFlags.add(cmd)
 	f.serverFlags.add(cmd)
@@ -96,10 +96,12 @@ func (f *tcpFlags) addWay(cmd *cobra.Command) {
 	f.askerFlags.add(cmd)
 }
 
+// add defines the flags. Help does not repeat them for each command.
 func (f *reachFlags) add(cmd *cobra.Command) {
 	f.wayFlags.add(cmd)
 	f.serverFlags.add(cmd)
 	f.askerFlags.add(cmd)
+	brief(cmd)
 }
 
 func (f *wayFlags) add(cmd *cobra.Command) {

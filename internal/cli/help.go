@@ -3,6 +3,8 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -10,6 +12,19 @@ import (
 
 // groupKey is the annotation of a flag with the heading that help prints it under.
 const groupKey = "group"
+
+// elsewhere is the annotation of a command whose help does not list the flags
+// that it shares with tcp.
+const elsewhere = "elsewhere"
+
+// brief leaves the flags that cmd has so far out of its help.
+func brief(cmd *cobra.Command) {
+	var titles []string
+	for _, g := range groups(cmd) {
+		titles = append(titles, g.title)
+	}
+	cmd.Annotations = map[string]string{elsewhere: strings.Join(titles, "\n")}
+}
 
 // writeHelp prints what a command is for. It is a function and not a template
 // of cobra's, because a template makes the linker keep every exported method
@@ -20,6 +35,9 @@ func writeHelp(w io.Writer, cmd *cobra.Command) {
 		about = cmd.Short
 	}
 	fmt.Fprintf(w, "%s\n\nUsage:\n  %s\n", about, useLine(cmd))
+	if len(cmd.Aliases) > 0 {
+		fmt.Fprintf(w, "\nAlso called: %s\n", strings.Join(cmd.Aliases, ", "))
+	}
 	if cmd.Example != "" {
 		fmt.Fprintf(w, "\nExamples:\n%s\n", cmd.Example)
 	}
@@ -31,19 +49,26 @@ func writeHelp(w io.Writer, cmd *cobra.Command) {
 			}
 		}
 	}
+	shared := strings.Split(cmd.Annotations[elsewhere], "\n")
 	for _, g := range groups(cmd) {
-		fmt.Fprintf(w, "\n%s:\n%s", g.title, g.flags.FlagUsages())
+		if !slices.Contains(shared, g.title) {
+			fmt.Fprintf(w, "\n%s:\n%s", g.title, g.flags.FlagUsages())
+		}
+	}
+	if len(cmd.Annotations[elsewhere]) > 0 {
+		fmt.Fprintf(w, "\n%s:\n  the flags of tcp, such as --forward-proxy and --alternate-ca-path: pomerium-cli help tcp\n", strings.Join(shared, ", "))
 	}
 	if general := persistentFlags(cmd); general.HasAvailableFlags() {
 		fmt.Fprintf(w, "\nMessages:\n%s", general.FlagUsages())
 	}
 	if cmd.HasAvailableSubCommands() {
-		fmt.Fprintf(w, "\n%s help <command> tells more about one of them.\n", cmd.CommandPath())
+		of := strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()) // " k8s" of pomerium-cli k8s
+		fmt.Fprintf(w, "\n%s help%s <command> tells more about one of them.\n", cmd.Root().Name(), of)
 	}
 }
 
 func useLine(cmd *cobra.Command) string {
-	if cmd.HasAvailableSubCommands() && !cmd.HasParent() {
+	if cmd.HasAvailableSubCommands() {
 		return cmd.CommandPath() + " <command> [flags]"
 	}
 	return cmd.UseLine()

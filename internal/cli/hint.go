@@ -39,6 +39,7 @@ var hints = []func(error) string{
 	hintProxyDial,
 	hintAccount,
 	hintStore,
+	hintSignedOut,
 	hintEdgeTLS,
 	hintEdgeAnswer,
 	hintSignIn,
@@ -101,6 +102,9 @@ func hintSetting(err error) string {
 }
 
 func hintUsage(err error) string {
+	if errors.Is(err, errNoServer) {
+		return "give it as https://pomerium.example.com, or in " + envURL
+	}
 	if e, ok := as[*usageError](err); ok && e.command != "" {
 		return e.command + " --help tells what it takes"
 	}
@@ -297,6 +301,14 @@ func hintAccount(err error) string {
 	return "--service-account-file (POMERIUM_SERVICE_ACCOUNT_FILE) names a file that holds the token and nothing else; --service-account (POMERIUM_SERVICE_ACCOUNT) is the token itself"
 }
 
+// hintSignedOut is about a command that needs a sign-in and starts none.
+func hintSignedOut(err error) string {
+	if errors.Is(err, errSignedOut) {
+		return "pomerium-cli login signs in"
+	}
+	return ""
+}
+
 // hintEdgeTLS is about the edge's certificate, which an intercepting proxy may
 // have replaced.
 func hintEdgeTLS(err error) string {
@@ -337,6 +349,8 @@ func hintEdgeAnswer(err error) string {
 		return ""
 	}
 	switch {
+	case e.Destination == "" && e.Status == 404:
+		return "check that https://" + e.Edge + " is a Pomerium server; one before v0.29, or with its portal switched off, has no list for pomerium-cli routes"
 	case e.Status == 403 && e.Author == edge.AuthorNone && e.Reason == "":
 		return "this name is a route of another kind (UDP or HTTP): see https://" + e.Edge + "/.pomerium/routes, and give pomerium-cli tcp a TCP route"
 	case e.Status == 403:

@@ -55,6 +55,9 @@ var troubles = []struct {
 	{&proxy.SettingError{Source: "ProxyType in KDE settings", Err: errors.New("x")}, "correct it there, or name the proxy itself: --forward-proxy", 2},
 	{&proxy.SettingError{Source: "GNOME settings", Err: cli.ErrDetect}, "--forward-proxy pac+http://wpad.", 2},
 	{cli.UsageError("pomerium-cli tcp", errors.New("x")), "pomerium-cli tcp --help", 2},
+	{cli.UsageError("pomerium-cli auth", cli.ErrNoServer), "or in POMERIUM_URL", 2},
+	{&login.Error{Op: "signing in to x", Err: cli.ErrSignedOut}, "pomerium-cli login signs in", 4},
+	{&edge.AnswerError{Edge: "x.example.com", Status: 404}, "no list for pomerium-cli routes", 5},
 
 	{&listen.Error{Spec: "127.0.0.1:1", Reason: listen.InUse}, "choose another with --listen", 1},
 	{&listen.Error{Spec: "127.0.0.1:1", Reason: listen.Forbidden}, "from 1024 with --listen", 1},

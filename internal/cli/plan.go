@@ -34,7 +34,7 @@ type route struct {
 
 // check makes a plan of the flags and arguments.
 func (f tcpFlags) check(cmd *cobra.Command, args []string, getenv func(string) string) (*plan, error) {
-	return f.plan(cmd, getenv, func() ([]route, error) { return f.routes(args) })
+	return f.plan(cmd, getenv, func() ([]route, error) { return f.routes(args, getenv) })
 }
 
 // plan makes a plan for the given routes.
@@ -54,7 +54,7 @@ func (f tcpFlags) plan(cmd *cobra.Command, getenv func(string) string, routes fu
 }
 
 // routes understands the destinations and gives each its local end.
-func (f *tcpFlags) routes(args []string) ([]route, error) {
+func (f *tcpFlags) routes(args []string, getenv func(string) string) ([]route, error) {
 	if len(args) == 0 {
 		return nil, &usageError{command: "pomerium-cli tcp", err: errors.New("no destination given")}
 	}
@@ -64,13 +64,23 @@ func (f *tcpFlags) routes(args []string) ([]route, error) {
 	}
 	routes := make([]route, len(args))
 	for i, arg := range args {
-		addr, server, err := edge.ParseDestination(arg, f.pomeriumURL)
+		addr, server, err := f.destination(arg, getenv)
 		if err != nil {
 			return nil, usagef("%w", err)
 		}
 		routes[i] = route{destination: addr, edge: server, listen: specs[i]}
 	}
 	return routes, nil
+}
+
+// destination understands one destination. POMERIUM_URL is the server of one that
+// does not name its own, where the flag does not either.
+func (f *tcpFlags) destination(arg string, getenv func(string) string) (addr string, server *url.URL, err error) {
+	at := f.pomeriumURL
+	if at == "" && !edge.NamesEdge(arg) {
+		at = getenv(envURL)
+	}
+	return edge.ParseDestination(arg, at)
 }
 
 // checkWays looks at the way to each edge without dialing: a setting that

@@ -84,10 +84,30 @@ func (p *program) root() *cobra.Command {
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { writeHelp(cmd.OutOrStdout(), cmd) })
 	root.SetUsageFunc(func(cmd *cobra.Command) error { writeHelp(cmd.OutOrStderr(), cmd); return nil })
 	root.SetHelpCommand(p.help())
-	root.AddCommand(p.tcp(), p.check(), p.demo(), p.version())
+	root.AddCommand(p.tcp(), p.check(), p.auth(), p.login(), p.logout(), p.whoami(), p.cache(), p.demo(), p.version())
 	root.AddCommand(refusedCommands()...)
 	root.InitDefaultCompletionCmd()
 	return root
+}
+
+// parent makes a command that is there for its subcommands.
+func parent(use, short string, aliases ...string) *cobra.Command {
+	return &cobra.Command{
+		Use:                        use,
+		Aliases:                    aliases,
+		Short:                      short,
+		SuggestionsMinimumDistance: 2,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			e := &unknownCommand{name: cmd.Name() + " " + args[0]}
+			for _, s := range cmd.SuggestionsFor(args[0]) {
+				e.similar = append(e.similar, cmd.Name()+" "+s)
+			}
+			return e
+		},
+	}
 }
 
 // help prints the help of any command.

@@ -205,3 +205,12 @@ func (w *world) tcp(destination string, more ...string) []string {
 	}
 	return append(args, more...)
 }
+
+// ask makes a command line of a command that asks a server something.
+func (w *world) ask(command, server string, more ...string) []string {
+	args := append(strings.Fields(command), server, "--alternate-ca-path", filepath.Join(w.dir, "edge-ca.pem"), "--browser-cmd", "false")
+	if !slices.Contains(more, "--forward-proxy") {
+		args = append(args, "--forward-proxy", w.ProxyURL("http"))
+	}
+	return append(args, more...)
+}

@@ -70,6 +70,10 @@ func TestEdgeCase52_Canary(t *testing.T) {
 		"proxy file without user": {args: w.tcp("echo.lab:7", "--forward-proxy-credentials-file", w.file(t, "nobody", []byte(":"+canary)))},
 		"proxy file of one word":  {args: w.tcp("echo.lab:7", "--forward-proxy-credentials-file", w.file(t, "word", []byte(canary)))},
 		"proxy variable alone":    {env: map[string]string{"POMERIUM_FORWARD_PROXY_PASSWORD": canary}, args: w.tcp("echo.lab:7")},
+		"server":                  {args: w.ask("auth", "https://user:"+secret+"@edge.lab")},
+		"server query":            {args: w.ask("login", "https://edge.lab/?token="+canary)},
+		"server path":             {args: w.ask("whoami", "https://user:"+canary+"/x@edge.lab")},
+		"server variable":         {env: map[string]string{"POMERIUM_URL": "https://user:" + secret + "@edge.lab"}, args: w.ask("whoami", "https://user:x@edge.lab")[2:]},
 		"destination two":         {args: w.tcp("https://" + canary + "@edge.lab:443/echo.lab:7?x=" + canary)},
 	}
 	guarded := withUser(w.ProxyURL("http+password"), "")
@@ -120,7 +124,10 @@ func TestEdgeCase52_Canary(t *testing.T) {
 				if !strings.Contains(name, "oken") { // else a wrong token would open a browser
 					args = append(args, "--service-account", w.Token())
 				}
-				r.main(t, append(args, "--listen", "-", "--connect-timeout", "300ms", "--log-level", "debug", "--log-format", format)...)
+				if args[0] == "tcp" {
+					args = append(args, "--listen", "-")
+				}
+				r.main(t, append(args, "--connect-timeout", "300ms", "--log-level", "debug", "--log-format", format)...)
 				if sings(r.stdout + r.stderr) {
 					t.Errorf("exit code %d: %s%s", r.code, r.stdout, r.stderr)
 				}

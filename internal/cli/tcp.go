@@ -49,13 +49,15 @@ func (p *program) tcp() *cobra.Command {
 	return cmd
 }
 
+const insecureNotice = "--disable-tls-verification: whoever is on the way to the edge can read and change everything"
+
 // runTCP runs a plan until ctx ends, or until its one tunnel does.
 func (p *program) runTCP(ctx context.Context, plan *plan) error {
 	parts := newParts(plan, p.ui())
 	parts.logins = newLogins(p, plan.save)
 	defer parts.Close()
 	if plan.insecure {
-		p.ui().Notice("--disable-tls-verification: whoever is on the way to the edge can read and change everything")
+		p.ui().Notice(insecureNotice)
 	}
 	if listen.IsStdio(plan.routes[0].listen) {
 		return p.runStdio(ctx, parts, plan.routes[0])

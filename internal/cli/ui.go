@@ -123,6 +123,15 @@ func (u *ui) Notice(msg string, attrs ...any) {
 	u.line(u.paint.yellow("note:") + " " + msg)
 }
 
+// Done says what was done, where that is not data.
+func (u *ui) Done(msg string, attrs ...any) {
+	if u.json != nil {
+		u.json.Info(msg, attrs...)
+		return
+	}
+	u.line(msg)
+}
+
 // SignIn shows where to sign in. It is printed also when a browser was opened:
 // that may be on a screen where nobody sits.
 func (u *ui) SignIn(url string) {

@@ -90,7 +90,7 @@ func (w *parts) edge(server *url.URL) (*edgeParts, error) {
 	}
 	e := &edgeParts{http: &proxy.Transport{Selector: s, TLS: w.edgeTLS()}}
 	e.client = w.client(server, proxy.Dial(s, server), w.tokens(server, e.http))
-	e.client.Spare = !listen.IsStdio(w.plan.routes[0].listen) // nobody comes after the first one
+	e.client.Spare = len(w.plan.routes) > 0 && !listen.IsStdio(w.plan.routes[0].listen) // nobody comes after the first one
 	w.edges[server.String()] = e
 	return e, nil
 }

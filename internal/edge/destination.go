@@ -82,6 +82,23 @@ func ParseURL(raw string) (*url.URL, error) {
 	return u, nil
 }
 
+// ParseServer is ParseURL for the URL of anything behind an edge, such as that of
+// a Kubernetes API: a path is dropped.
+func ParseServer(raw string) (*url.URL, error) {
+	if scheme, rest, ok := strings.Cut(raw, "://"); ok && !strings.ContainsAny(raw, "@?#%") {
+		authority, _, _ := strings.Cut(rest, "/")
+		return ParseURL(scheme + "://" + authority)
+	}
+	return ParseURL(raw)
+}
+
+// NamesEdge reports whether a destination itself says which edge it belongs to:
+// host:port and tcp://host:port do not.
+func NamesEdge(destination string) bool {
+	scheme, _, ok := strings.Cut(destination, "://")
+	return ok && destinationSchemes[strings.ToLower(scheme)].path
+}
+
 // Host returns the Host header for an edge: its host, and its port unless that
 // is the default one. The edge builds the sign-in's callback from this header,
 // and a browser drops a default port from it, which would break the callback's

@@ -214,3 +214,39 @@ func FuzzParseDestination(f *testing.F) {
 		}
 	})
 }
+
+func TestParseServer(t *testing.T) {
+	for raw, want := range map[string]string{
+		"https://edge.test":                "https://edge.test:443",
+		"https://edge.test:8443/":          "https://edge.test:8443",
+		"https://api.test/k8s/clusters/c1": "https://api.test:443",
+		"http://edge.test/a":               "http://edge.test:80",
+		"edge.test":                        "",
+		"https://edge.test/?a=b":           "",
+		"https://user:canary/x@edge.test":  "",
+		"https://user:canary@edge.test/x":  "",
+		"https://edge.test/canary%20a":     "",
+		"ftp://edge.test/a":                "",
+		"https:///a":                       "",
+		"":                                 "",
+	} {
+		u, err := edge.ParseServer(raw)
+		if (err != nil) != (want == "") || err == nil && u.String() != want {
+			t.Errorf("%s: got %v, %v, want %s", raw, u, err, want)
+		}
+		if err != nil && strings.Contains(raw, "@") && strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: the error shows a password: %v", raw, err)
+		}
+	}
+}
+
+func TestNamesEdge(t *testing.T) {
+	for destination, want := range map[string]bool{
+		"db.test:5432": false, "[2001:db8::1]:22": false, "tcp://db.test:5432": false, "udp://db.test:53": false,
+		"tcp+https://db.test:5432": true, "TCP+HTTPS://edge.test/db.test:5432": true, "https://db.test": true, "ftp://x": false,
+	} {
+		if got := edge.NamesEdge(destination); got != want {
+			t.Errorf("%s: %v", destination, got)
+		}
+	}
+}

@@ -35,6 +35,8 @@ func (e *edge) get(r *request) *answer {
 		return e.callback(r, query)
 	case path == "/.pomerium/user":
 		return e.user(r)
+	case path == "/.pomerium/api/v1/routes":
+		return e.listRoutes(r)
 	}
 	return byEnvoy(r, http.StatusNotFound, "route_not_found")
 }
@@ -112,14 +114,6 @@ func (e *edge) callback(r *request, query url.Values) *answer {
 	}
 	e.lab.signIns.Add(1)
 	return redirect(to+sep+"pomerium_jwt="+e.lab.Token(), "")
-}
-
-func (e *edge) user(r *request) *answer {
-	if _, a := e.authenticate(r); a != nil {
-		return a
-	}
-	return jsonAnswer(http.StatusOK, map[string]any{"sub": "demo", "user": "demo", "name": "Demo User",
-		"email": "demo@lab.example", "groups": []string{}})
 }
 
 // startSignIn starts the page that stands for the authenticate service and the identity provider.

@@ -1,0 +1,45 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/pomerium/pomerium-cli/internal/edge"
+)
+
+const loginLong = `Sign in to a Pomerium server, so that later commands need not.
+
+Where the token that is kept still does, nothing opens. Without a URL it is
+$POMERIUM_URL, or the server of the last run.`
+
+const loginExample = `  pomerium-cli login https://pomerium.example.com
+  pomerium-cli login https://pomerium.example.com --forward-proxy http://proxy.internal:3128`
+
+func (p *program) login() *cobra.Command {
+	var f reachFlags
+	cmd := &cobra.Command{
+		Use:     "login [server-url] [flags]",
+		Short:   "Sign in to a Pomerium server",
+		Long:    loginLong,
+		Example: loginExample,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			server, err := p.server(cmd, args)
+			if err != nil {
+				return err
+			}
+			q, err := p.inquire(cmd, f, server)
+			if err != nil {
+				return err
+			}
+			defer q.Close()
+			_, user, err := q.user(cmd.Context())
+			if err != nil {
+				return err
+			}
+			p.rememberServer(server)
+			p.ui().Done("signed in to "+edge.Host(server)+" as "+oneLine(user.Label()), "server", shownURL(server), "user", user.Label())
+			return nil
+		},
+	}
+	f.add(cmd)
+	return cmd
+}
