@@ -145,6 +145,50 @@ func TestH2Burst(t *testing.T) {
 	}
 }
 
+// Tunnels that have a seat and have not asked yet, here because one of them tries
+// the password first, are counted.
+func TestH2SeatsAreCounted(t *testing.T) {
+	asked, third := make(chan struct{}), make(chan struct{})
+	p := scriptedH2(t, func(p *h2Peer, n int) {
+		if n == 1 {
+			f := p.asked()
+			close(asked)
+			<-third
+			p.answer(f.StreamID, 200, false)
+		}
+		p.echo()
+	}, noPlain(t))
+	release := sync.OnceFunc(func() { close(third) })
+	t.Cleanup(release)
+	h := p.secureHop(t)
+	h.Auth = []proxy.Authenticator{proxy.Basic{Username: "u", Password: goodPassword, Unasked: true}}
+	var dials atomic.Int32
+	h.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if dials.Add(1) == 3 {
+			release() // 8 tunnels have the first connection, 8 the second
+		}
+		return to(p.addr)(ctx, network, addr)
+	}
+	var all sync.WaitGroup
+	for n := range 20 {
+		all.Go(func() {
+			conn, err := h.DialContext(t.Context(), "tcp", target)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			t.Cleanup(func() { conn.Close() })
+		})
+		if n == 0 {
+			<-asked
+		}
+	}
+	all.Wait()
+	if n := dials.Load(); n != 3 {
+		t.Errorf("%d connections for 20 tunnels", n)
+	}
+}
+
 // Who waits for a connection that does not come is told why.
 func TestH2BurstFails(t *testing.T) {
 	gate := make(chan struct{})

@@ -28,9 +28,11 @@ import (
 //     connections that are paused for a slow program (tunnel's solo ones, see
 //     its MaxConnections) cannot reach it.
 //   - Proxies take uploads from a connection as a whole within a window of their
-//     own, as small as 64 KiB in nghttpx, and one upload that an edge does not take
-//     may use all of it up. So a connection gets few tunnels, and none while it
-//     is stalled.
+//     own, as small as 64 KiB in nghttpx, and one upload that is not taken behind
+//     the proxy may use all of it up. An edge that speaks HTTP/2 takes what comes,
+//     one on HTTP/1.1 as fast as the destination does. So a connection gets few
+//     tunnels, and none while it is stalled. (Eight is also what nghttpx opens to
+//     one host for a connection; a ninth would wait for one of them to end.)
 const (
 	streamWindow = 16 << 20  // bytes, of one tunnel downward
 	queueLimit   = 256 << 20 // bytes, of all tunnels through one proxy
@@ -55,6 +57,7 @@ type carrier struct {
 	*h2connect.Conn
 	secure *tls.Conn
 	below  net.Conn // under TLS: a socket, or a tunnel of the proxy before
+	taken  int      // seats; guarded by the pool's mu
 	idle   *time.Timer
 }
 
@@ -98,11 +101,12 @@ func (h *Hop) connectionH2(ctx context.Context) (*carrier, *wire, error) {
 	}
 }
 
-// roomy returns a connection with fewer streams than most that is not stalled,
-// and keeps it from closing; p.mu is held.
+// roomy takes a seat on a connection where fewer than most are taken and that is
+// not stalled, and keeps it from closing; p.mu is held.
 func (p *pool) roomy(most int) *carrier {
 	for _, c := range p.conns {
-		if c.Room() && c.Streams() < most && !c.Stalled() {
+		if c.Room() && max(c.taken, c.Streams()) < most && !c.Stalled() {
+			c.taken++
 			c.idle.Stop()
 			return c
 		}
@@ -140,7 +144,7 @@ func (h *Hop) fly(ctx context.Context) (c *carrier, w *wire, err error) {
 			return c, nil, nil
 		}
 		if ctx.Err() == nil { // otherwise whoever waits tries for himself
-			f.err = err
+			f.err = copied(err)
 		}
 		return nil, nil, err
 	}
@@ -158,16 +162,16 @@ func (p *pool) start(h *Hop, secure *tls.Conn, under *sock.Conn) *carrier {
 	if p.queued == nil {
 		p.queued = &h2connect.Limit{Max: queueLimit}
 	}
-	c := &carrier{secure: secure, below: under.Conn}
+	c := &carrier{secure: secure, below: under.Conn, taken: 1}
 	c.idle = time.AfterFunc(idleTimeout, func() { p.expire(c) })
-	c.idle.Stop() // it is for somebody
+	c.idle.Stop() // not yet
 	c.Conn = h2connect.New(secure, under, h2connect.Config{
 		Shared:     true,
 		Window:     streamWindow,
 		KeepAlive:  h.KeepAlive,
 		MaxStreams: p.streams,
 		Limit:      p.queued,
-		OnIdle:     func(*h2connect.Conn) { p.leave(c) },
+		OnIdle:     func(*h2connect.Conn) { p.rest(c) },
 		OnClose:    func(_ *h2connect.Conn, _ int, err error) { p.closed(c, err) },
 		Log:        h.Log,
 	})
@@ -175,8 +179,16 @@ func (p *pool) start(h *Hop, secure *tls.Conn, under *sock.Conn) *carrier {
 	return c
 }
 
-// leave has a connection without tunnels closed, if it stays so.
+// leave gives a seat back.
 func (p *pool) leave(c *carrier) {
+	p.mu.Lock()
+	c.taken--
+	p.mu.Unlock()
+	p.rest(c)
+}
+
+// rest has a connection without tunnels closed, if it stays so.
+func (p *pool) rest(c *carrier) {
 	if c.Streams() == 0 {
 		c.idle.Reset(idleTimeout)
 	}

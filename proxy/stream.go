@@ -87,6 +87,7 @@ func (c *streamConn) Close() error {
 	c.in.set(past)
 	c.out.set(past)
 	c.stream.Leave(leavePatience)
+	c.hop.pool.leave(c.on)
 	return nil
 }
 

@@ -8,8 +8,7 @@ import (
 )
 
 // nghttpx speaks HTTP/2 with its clients and HTTP/1.1 with the squid behind it: each CONNECT stream becomes a connection there.
-// It has as many of them to one host as it is told, 8 by default, and lets later tunnels wait.
-const nghttpxLimit = 1000
+// It has eight of them to one host for a client's connection; more wait.
 
 func startNghttpx(ctx context.Context, w *World) (*Process, error) {
 	return w.nghttpx(ctx, "h2,http/1.1", 3200)
@@ -23,6 +22,5 @@ func startNghttpxH1(ctx context.Context, w *World) (*Process, error) {
 func (w *World) nghttpx(ctx context.Context, protocols string, port int) (*Process, error) {
 	return w.ProxyHost.Launch(ctx, fmt.Sprintf("nghttpx-%d", port), fmt.Sprintf("%s:%d", proxyAddr, port),
 		command("nghttpx", "--conf=/dev/null", "--single-process", "--http2-proxy", "--npn-list="+protocols,
-			fmt.Sprintf("--backend-connections-per-host=%d", nghttpxLimit),
 			fmt.Sprintf("--frontend=%s,%d", proxyAddr, port), fmt.Sprintf("--backend=%s,3128", proxyAddr), w.proxyCA.Key, w.proxyCA.Cert))
 }
