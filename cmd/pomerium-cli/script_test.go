@@ -29,7 +29,7 @@ func setup(env *testscript.Env) error {
 	env.Setenv("XDG_CACHE_HOME", env.WorkDir+"/home/.cache")
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy",
 		"NO_PROXY", "no_proxy", "LOG_LEVEL", "POMERIUM_SERVICE_ACCOUNT", "POMERIUM_SERVICE_ACCOUNT_FILE",
-		"POMERIUM_FORWARD_PROXY", "POMERIUM_FORWARD_PROXY_USER", "POMERIUM_FORWARD_PROXY_PASSWORD", "POMERIUM_URL"} {
+		"POMERIUM_FORWARD_PROXY", "POMERIUM_FORWARD_PROXY_USER", "POMERIUM_FORWARD_PROXY_PASSWORD", "POMERIUM_URL", "KUBERNETES_EXEC_INFO", "KUBECONFIG"} {
 		env.Setenv(name, "")
 	}
 	env.Values[world] = &network{programs: make(map[string]*running), held: make(map[string]net.Conn)}
@@ -153,7 +153,7 @@ func environment(ts *testscript.TestScript) []string {
 	var env []string
 	for _, name := range []string{"HOME", "XDG_CACHE_HOME", "PATH", "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY",
 		"LOG_LEVEL", "POMERIUM_SERVICE_ACCOUNT", "POMERIUM_SERVICE_ACCOUNT_FILE", "TMPDIR",
-		"POMERIUM_FORWARD_PROXY", "POMERIUM_FORWARD_PROXY_USER", "POMERIUM_FORWARD_PROXY_PASSWORD", "POMERIUM_URL"} {
+		"POMERIUM_FORWARD_PROXY", "POMERIUM_FORWARD_PROXY_USER", "POMERIUM_FORWARD_PROXY_PASSWORD", "POMERIUM_URL", "KUBERNETES_EXEC_INFO", "KUBECONFIG"} {
 		env = append(env, name+"="+ts.Getenv(name))
 	}
 	return env

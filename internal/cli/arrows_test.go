@@ -19,7 +19,7 @@ const module = "github.com/pomerium/pomerium-cli/"
 // it. A new arrow is a decision: make it there first, then here.
 var arrows = map[string][]string{
 	"cmd/pomerium-cli": {"internal/cli"},
-	"internal/cli": {"internal/check", "internal/edge", "internal/keyring", "internal/lab", "internal/listen", "internal/login", "internal/pac", "internal/relay",
+	"internal/cli": {"internal/check", "internal/edge", "internal/keyring", "internal/kubecred", "internal/lab", "internal/listen", "internal/login", "internal/pac", "internal/portal", "internal/relay",
 		"internal/sysproxy", "internal/token", "proxy", "tunnel"},
 	"tunnel":             {"internal/edge", "internal/h2connect", "internal/sock"},
 	"proxy":              {"internal/h2connect", "internal/sock"},
@@ -28,6 +28,8 @@ var arrows = map[string][]string{
 	"internal/relay":     {"internal/sock"},
 	"internal/h2connect": {"internal/sock"},
 	"internal/check":     {"internal/edge", "internal/login", "proxy", "tunnel"},
+	"internal/portal":    {"internal/edge"},
+	"internal/kubecred":  {},
 	"internal/edge":      {},
 	"internal/keyring":   {},
 	"internal/pac":       {},

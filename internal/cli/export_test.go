@@ -18,6 +18,7 @@ var (
 	ErrKeptRefused = errKeptRefused
 	ErrDetect      = errDetect
 	ErrNoServer    = errNoServer
+	ErrUnattended  = errUnattended
 	ErrSignedOut   = errSignedOut
 )
 

@@ -303,7 +303,7 @@ func hintAccount(err error) string {
 
 // hintSignedOut is about a command that needs a sign-in and starts none.
 func hintSignedOut(err error) string {
-	if errors.Is(err, errSignedOut) {
+	if errors.Is(err, errSignedOut) || errors.Is(err, errUnattended) {
 		return "pomerium-cli login signs in"
 	}
 	return ""

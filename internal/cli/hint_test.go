@@ -56,6 +56,7 @@ var troubles = []struct {
 	{&proxy.SettingError{Source: "GNOME settings", Err: cli.ErrDetect}, "--forward-proxy pac+http://wpad.", 2},
 	{cli.UsageError("pomerium-cli tcp", errors.New("x")), "pomerium-cli tcp --help", 2},
 	{cli.UsageError("pomerium-cli auth", cli.ErrNoServer), "or in POMERIUM_URL", 2},
+	{&login.Error{Op: "signing in to x", Err: cli.ErrUnattended}, "pomerium-cli login signs in", 4},
 	{&login.Error{Op: "signing in to x", Err: cli.ErrSignedOut}, "pomerium-cli login signs in", 4},
 	{&edge.AnswerError{Edge: "x.example.com", Status: 404}, "no list for pomerium-cli routes", 5},
 

@@ -27,9 +27,6 @@ const (
 // refused lists the existing client's commands and flags that we do not have.
 var refused = []Refusal{
 	{"command udp", notYet, "use the existing pomerium-cli for UDP routes; tcp works here"},
-	{"command routes", notYet, "open <pomerium-url>/.pomerium/routes in a browser to see the routes you may use"},
-	{"command k8s", notYet, "use the existing pomerium-cli as kubectl's credential plugin"},
-	{"command kubernetes", notYet, "use the existing pomerium-cli as kubectl's credential plugin"},
 	{"command proxy", notYet, "open one tunnel for each destination: pomerium-cli tcp first:443 second:443"},
 	{"command api", never + " (it serves the desktop application)", "run pomerium-cli tcp with the destinations you need, or use the existing pomerium-cli for the desktop application"},
 	{"command databroker", never + " (it administers a server)", "use the existing pomerium-cli, or the server's own API, to administer a server"},

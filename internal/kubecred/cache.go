@@ -1,0 +1,108 @@
+package kubecred
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// keptFor is what a file says of its validity, for the existing client, which
+// believes it and asks nobody.
+const keptFor = time.Hour
+
+// maxFile bounds a file, in bytes: the edge takes no token of more than 128 KiB.
+const maxFile = 256 << 10
+
+// Cache is the existing client's directory of credentials: one file for each URL
+// of an API server, as it was written on the command line. Both programs read
+// what the other wrote.
+type Cache struct {
+	Dir string // made with mode 0700 when a credential is saved
+}
+
+// Load returns the token kept for a URL, or "". Whatever the file says of its
+// validity, the edge decides. A file that cannot be read as a credential counts as none.
+func (c Cache) Load(url string) (string, error) {
+	f, err := os.Open(c.path(url))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile))
+	if err != nil {
+		return "", err
+	}
+	return tokenIn(data), nil
+}
+
+// tokenIn finds the token in a kept credential.
+func tokenIn(data []byte) string {
+	var kept credential
+	if json.Unmarshal(data, &kept) != nil || kept.Status == nil {
+		return ""
+	}
+	token, ok := strings.CutPrefix(kept.Status.Token, Prefix)
+	if !ok || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return ""
+	}
+	return token
+}
+
+// Save keeps a token for a URL, for its owner alone.
+func (c Cache) Save(url, token string) error {
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return err
+	}
+	until := time.Now().Add(keptFor).UTC().Format(time.RFC3339)
+	data, _ := json.Marshal(credential{kind, group + "v1beta1", &status{Expiration: until, Token: Prefix + token}}) // strings: cannot fail
+	tmp, err := os.CreateTemp(c.Dir, ".new.*")
+	if err != nil {
+		return err
+	}
+	_, err = tmp.Write(append(data, '\n'))
+	if cerr := tmp.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(tmp.Name(), c.path(url))
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(tmp.Name()))
+	}
+	return nil
+}
+
+// Delete drops the token kept for a URL, if it still is the given one.
+func (c Cache) Delete(url, token string) error {
+	if kept, err := c.Load(url); err != nil || kept != token {
+		return err
+	}
+	return c.Remove(url)
+}
+
+// Remove drops whatever is kept for a URL.
+func (c Cache) Remove(url string) error {
+	if err := os.Remove(c.path(url)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// Clear drops all of it.
+func (c Cache) Clear() error { return os.RemoveAll(c.Dir) }
+
+// path is the existing client's name for it.
+func (c Cache) path(url string) string {
+	sum := sha256.Sum256([]byte(url))
+	return filepath.Join(c.Dir, hex.EncodeToString(sum[:])+".json")
+}
