@@ -55,6 +55,8 @@ func TestCheck(t *testing.T) {
 		{"dante", "dante-password", nil, world.Echo, world.GoodToken, 0, []string{
 			`authentication +user and password was accepted$`, `CONNECT edge\.test:8443 +open, the proxy looks up the name$`,
 			`note  HTTP/3 +.*SOCKS5 reply 2`, `^All of it works\.$`}},
+		{"dante that relays UDP", "dante", nil, world.Echo, world.GoodToken, 0, []string{
+			`^ +[0-9.]+ ms  HTTP/3 +answers at edge\.test:8443/udp: QUIC 1; not advertised$`, `^All of it works\.$`}},
 		{"no token", "squid", nil, world.Echo, "", 4, []string{
 			`^ +sign in  token +none is kept on this machine$`, `note  tunnel to .* the server has this route`, `what is missing is a sign-in`}},
 		{"no such route", "squid", nil, "nobody.test:1", world.GoodToken, 5, []string{

@@ -20,21 +20,21 @@ socksmethod: %s
 user.privileged: root
 user.unprivileged: nobody
 client pass { from: 0.0.0.0/0 to: 0.0.0.0/0 }
-socks pass { from: 0.0.0.0/0 to: 0.0.0.0/0 command: connect }
+socks pass { from: 0.0.0.0/0 to: 0.0.0.0/0 command: %s }
 `
 
 func startDante(ctx context.Context, w *World) (*Process, error) {
-	return w.dante(ctx, "dante", 1080, "none")
+	return w.dante(ctx, "dante", 1080, "none", "connect udpassociate udpreply")
 }
 
 // Dante asks the system for the password: the host has an account for it.
 func startDantePassword(ctx context.Context, w *World) (*Process, error) {
-	return w.dante(ctx, "dante-password", 1081, "username")
+	return w.dante(ctx, "dante-password", 1081, "username", "connect")
 }
 
-func (w *World) dante(ctx context.Context, name string, port int, method string) (*Process, error) {
+func (w *World) dante(ctx context.Context, name string, port int, method, commands string) (*Process, error) {
 	conf := filepath.Join(w.ProxyHost.dir, name+".conf")
-	if err := os.WriteFile(conf, fmt.Appendf(nil, danteConfig, port, method), 0o644); err != nil {
+	if err := os.WriteFile(conf, fmt.Appendf(nil, danteConfig, port, method, commands), 0o644); err != nil {
 		return nil, err
 	}
 	cmd := command("danted", "-f", conf, "-p", filepath.Join(w.ProxyHost.dir, name+".pid"))
