@@ -49,11 +49,15 @@ func (s *story) good(what, detail string) {
 
 // row aligns what happened, after a column of ten that is painted already.
 func (s *story) row(first, what, detail string) {
+	s.line(first, what, s.paint.dim(detail))
+}
+
+func (s *story) line(first, what, detail string) {
 	if detail == "" {
 		s.say("%s  %s", first, what)
 		return
 	}
-	s.say("%s  %-32s %s", first, what, s.paint.dim(detail))
+	s.say("%s  %-32s %s", first, what, detail)
 }
 
 func millis(d time.Duration) string {
