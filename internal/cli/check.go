@@ -91,6 +91,10 @@ func (f *checkFlags) route(args []string, getenv func(string) string) ([]route, 
 		r.destination, r.edge, err = f.destination(args[0], getenv)
 	case f.pomeriumURL != "":
 		r.edge, err = edge.ParseURL(f.pomeriumURL)
+	case getenv(envURL) != "":
+		if r.edge, err = edge.ParseServer(getenv(envURL)); err != nil {
+			return nil, usagef(envURL+": %w", err)
+		}
 	default:
 		return nil, nil
 	}
@@ -117,12 +121,16 @@ func (p *program) runCheck(ctx context.Context, out io.Writer, plan *plan, f che
 	own := p.ui()
 	screen := &ui{out: own.out, json: own.json, log: slog.New(recorder), paint: own.paint, live: own.live}
 	parts := newParts(plan, screen)
+	parts.logins = newLogins(p, plan.save)
 	defer parts.Close()
+	if plan.insecure {
+		own.Notice(insecureNotice)
+	}
 
 	teller := newCheckTeller(p, screen, out, f)
 	report := &check.Report{Format: check.Format, Program: thisBuild().Version, Destination: r.destination, Ways: []check.Way{}, Steps: []check.Step{}}
 	if r.edge != nil {
-		report.Edge = r.edge.Scheme + "://" + edge.Host(r.edge)
+		report.Edge = shownURL(r.edge)
 	}
 	ways, err := parts.ways(ctx, server)
 	if is[*proxy.SettingError](err) {
