@@ -26,7 +26,7 @@ import (
 //     sending when the edge closes just then.
 //   - All queues of a proxy together have a limit, as at the edge. The 16
 //     connections that are paused for a slow program (tunnel's solo ones, see
-//     its MaxConnections) cannot reach it.
+//     its MaxConnections) cannot exceed it.
 //   - Proxies take uploads from a connection as a whole within a window of their
 //     own, as small as 64 KiB in nghttpx, and one upload that is not taken behind
 //     the proxy may use all of it up. An edge that speaks HTTP/2 takes what comes,
