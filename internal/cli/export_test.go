@@ -72,3 +72,18 @@ var ParseLogin = parseLogin
 
 // HashWay is what the file has for a way.
 var HashWay = hashWay
+
+// EditSSHConfig adds a section for host to ssh configuration, or takes it out.
+func EditSSHConfig(text, host string, add bool) (string, error) {
+	var hosts []sshHost
+	if add {
+		hosts = []sshHost{{host, "Host " + host + "\n  ProxyCommand x\n"}}
+	}
+	return editSSHConfig(text, hosts, func(name string) bool { return name == host })
+}
+
+// SSHMarker is a line of ours.
+const SSHMarker = sshBegin
+
+// QuoteSh makes one word of a shell.
+var QuoteSh = quoteSh

@@ -84,7 +84,7 @@ func (p *program) root() *cobra.Command {
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { writeHelp(cmd.OutOrStdout(), cmd) })
 	root.SetUsageFunc(func(cmd *cobra.Command) error { writeHelp(cmd.OutOrStderr(), cmd); return nil })
 	root.SetHelpCommand(p.help())
-	root.AddCommand(p.tcp(), p.check(), p.auth(), p.login(), p.logout(), p.whoami(), p.routes(), p.k8s(), p.cache(), p.demo(), p.version())
+	root.AddCommand(p.tcp(), p.check(), p.auth(), p.login(), p.logout(), p.whoami(), p.routes(), p.k8s(), p.sshConfig(), p.cache(), p.demo(), p.version())
 	root.AddCommand(refusedCommands()...)
 	root.InitDefaultCompletionCmd()
 	return root
