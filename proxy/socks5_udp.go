@@ -113,7 +113,7 @@ func cutUDPHeader(datagram []byte) (payload []byte, ok bool) {
 	if len(datagram) < 5 || datagram[2] != 0 {
 		return nil, false
 	}
-	length := 0
+	var length int
 	switch datagram[3] {
 	case addressIPv4:
 		length = net.IPv4len
