@@ -109,6 +109,9 @@ func (h *Hop) heard(ctx context.Context, answer *reply, l *login) {
 
 // line finds or opens where to ask, and tells the login.
 func (h *Hop) line(ctx context.Context, login *login) (line, error) {
+	if login.stuck() { // another connection would be opened for nothing
+		return nil, ErrParted
+	}
 	if h.URL.Scheme == "https" {
 		return h.lineTLS(ctx, login)
 	}

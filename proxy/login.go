@@ -81,12 +81,20 @@ func (l *login) on(ctx context.Context, conn net.Conn, shared bool) error {
 		return nil
 	case !l.gone && !l.exchange.Bound(): // it is bound to TLS that has another end
 		return l.try(ctx, &demand{row: l.demand.row, auth: l.demand.auth, challenge: l.demand.challenge})
-	case l.gone && l.exchange.Bound(), l.parted:
-		// The proxy may have judged the password before it left: it is not sent twice.
+	case l.stuck():
 		return ErrParted
 	}
 	l.parted = true
 	return l.try(ctx, l.demand)
+}
+
+// stuck says whether no other connection is of use to what was begun: the proxy
+// may have judged the password before it left, and it is not sent twice.
+func (l *login) stuck() bool {
+	if l.exchange == nil || !l.gone && !l.exchange.Bound() {
+		return false
+	}
+	return l.parted || l.gone && l.exchange.Bound()
 }
 
 // admit waits until the credentials may be sent. As long as nobody knows
