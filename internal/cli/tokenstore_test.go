@@ -1,6 +1,9 @@
 package cli_test
 
 import (
+	"bufio"
+	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -125,5 +128,55 @@ func TestTokenCannotBeKept(t *testing.T) {
 				t.Errorf("%d sign-ins", n)
 			}
 		})
+	}
+}
+
+// TestTwoEdges: one process, two servers, a sign-in at each; neither is shown
+// the other's token, now or in the next run.
+func TestTwoEdges(t *testing.T) {
+	w := newWorld(t)
+	port := portOf(t, w.EdgeURL().String())
+	args := []string{"tcp", "--alternate-ca-path", filepath.Join(w.dir, "edge-ca.pem"), "--browser-cmd", "false", "--forward-proxy", w.ProxyURL("http")}
+	edges := []string{"edge.lab:" + port, "second.lab:" + port}
+	for _, e := range edges {
+		args = append(args, "tcp+https://"+e+"/echo.lab:7")
+	}
+	for range 2 {
+		addrs := make(chan string, 2)
+		ctx, stop := context.WithCancel(t.Context())
+		reader, writer := io.Pipe()
+		r := new(run)
+		wait := r.start(t, ctx, writer, args...)
+		browse := w.browsing(t)
+		said := make(chan struct{})
+		go func() { // joined through said
+			defer close(said)
+			for lines := bufio.NewScanner(reader); lines.Scan(); {
+				if rest, ok := strings.CutPrefix(lines.Text(), "listening on "); ok {
+					addr, _, _ := strings.Cut(rest, " ")
+					addrs <- addr
+				}
+				browse(lines.Text())
+			}
+		}()
+		for range edges {
+			echoes(t, <-addrs)
+		}
+		stop()
+		wait()
+		writer.Close()
+		<-said
+	}
+	store := token.File{Dir: filepath.Join(w.dir, "pomerium-cli", "jwts")}
+	kept := make(map[string]bool)
+	for _, e := range edges {
+		text, err := store.Load(t.Context(), e+"|true")
+		if err != nil || text == "" {
+			t.Errorf("%s: no token, %v", e, err)
+		}
+		kept[text] = true
+	}
+	if n := w.Stats().SignIns; n != 2 || len(kept) != 2 {
+		t.Errorf("%d sign-ins, %d tokens", n, len(kept))
 	}
 }
