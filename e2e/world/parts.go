@@ -18,6 +18,7 @@ var parts = []struct{ program, debian string }{
 	{"ip", "iproute2"},
 	{"apache2", "apache2-bin"},
 	{"cntlm", "cntlm"},
+	{"chromium", "chromium"},
 	{"curl", "curl"},
 	{"danted", "dante-server"},
 	{"dbus-daemon", "dbus-daemon"},

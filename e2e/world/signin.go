@@ -1,6 +1,7 @@
 package world
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -8,21 +9,35 @@ import (
 	"sync"
 )
 
+// idpCallback is where an identity provider sends browsers back to.
+const idpCallback = "/.pomerium/oauth2/callback"
+
 // SignIn is what an edge serves below /.pomerium/: a login URL for programs, the page behind it, and the check of a token.
+// Whoever opens the page is signed in at once, or by an identity provider where there is one.
 type SignIn struct {
 	authz *Authz
 	http  *http.Server
 
 	mu      sync.Mutex
 	visited int
+	idp     provider
+	back    map[string]string // where a browser goes in the end, by state
+	emails  map[string]string // by token
+}
+
+// provider is what SignIn needs of an identity provider.
+type provider interface {
+	url(state string) string
+	whoIs(r *http.Request) (email string, err error)
 }
 
 // StartSignIn serves on ln until Close. The tokens it gives out are good at authz.
 func StartSignIn(ln net.Listener, authz *Authz) *SignIn {
-	s := &SignIn{authz: authz}
+	s := &SignIn{authz: authz, back: make(map[string]string), emails: make(map[string]string)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.pomerium/api/v1/login", s.login)
 	mux.HandleFunc("GET /.pomerium/sign_in", s.page)
+	mux.HandleFunc("GET "+idpCallback, s.signedIn)
 	mux.HandleFunc("GET /.pomerium/user", s.user)
 	s.http = &http.Server{Handler: mux}
 	go s.http.Serve(ln) // ended by Close
@@ -39,6 +54,13 @@ func (s *SignIn) Visits() int {
 	return s.visited
 }
 
+// use has an identity provider sign people in; nil: nobody does.
+func (s *SignIn) use(p provider) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.idp = p
+}
+
 func (s *SignIn) login(w http.ResponseWriter, r *http.Request) {
 	back, err := url.Parse(r.FormValue("pomerium_redirect_uri"))
 	if err != nil || back.Scheme != "http" || !(back.Hostname() == "localhost" || net.ParseIP(back.Hostname()).IsLoopback()) {
@@ -53,14 +75,48 @@ func (s *SignIn) login(w http.ResponseWriter, r *http.Request) {
 func (s *SignIn) page(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.visited++
-	token := fmt.Sprintf("e2e.issued.%d", s.visited)
+	state := fmt.Sprint("state", s.visited)
+	s.back[state] = r.FormValue("back")
+	idp := s.idp
 	s.mu.Unlock()
-	s.authz.Issue(token)
-	back, err := url.Parse(r.FormValue("back"))
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
+	if idp == nil {
+		s.sendBack(w, r, state, "user@e2e.test")
 		return
 	}
+	http.Redirect(w, r, idp.url(state), http.StatusFound)
+}
+
+// signedIn is where an identity provider sends the browser.
+func (s *SignIn) signedIn(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	idp := s.idp
+	s.mu.Unlock()
+	if idp == nil {
+		http.NotFound(w, r)
+		return
+	}
+	email, err := idp.whoIs(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	s.sendBack(w, r, r.FormValue("state"), email)
+}
+
+// sendBack makes a token for the person and sends the browser to the program with it.
+func (s *SignIn) sendBack(w http.ResponseWriter, r *http.Request, state, email string) {
+	s.mu.Lock()
+	to, known := s.back[state]
+	delete(s.back, state)
+	token := "e2e.issued." + state
+	s.emails[token] = email
+	s.mu.Unlock()
+	back, err := url.Parse(to)
+	if err != nil || !known {
+		http.Error(w, "unknown state", http.StatusBadRequest)
+		return
+	}
+	s.authz.Issue(token)
 	query := back.Query()
 	query.Set("pomerium_jwt", token)
 	back.RawQuery = query.Encode()
@@ -68,9 +124,16 @@ func (s *SignIn) page(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *SignIn) user(w http.ResponseWriter, r *http.Request) {
-	if !s.authz.Valid(credential(r.Header.Get("X-Pomerium-Authorization"), r.Header.Get("Authorization"))) {
+	token := credential(r.Header.Get("X-Pomerium-Authorization"), r.Header.Get("Authorization"))
+	if !s.authz.Valid(token) {
 		http.Error(w, `{"error":"Unauthenticated"}`, http.StatusUnauthorized)
 		return
 	}
-	fmt.Fprintln(w, `{"email":"user@e2e.test"}`)
+	s.mu.Lock()
+	email := s.emails[token]
+	s.mu.Unlock()
+	if email == "" {
+		email = "user@e2e.test"
+	}
+	json.NewEncoder(w).Encode(map[string]string{"email": email})
 }

@@ -27,6 +27,7 @@ type World struct {
 	SignIn *SignIn
 	Dir    string // files of all parts, readable by everybody
 
+	idp      *IdentityProvider // nil: not started yet
 	proxyCA  Authority
 	clientCA Authority // of the certificate that some proxies want to see
 	mu       sync.Mutex
