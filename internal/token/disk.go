@@ -96,16 +96,9 @@ func sweep(path string) {
 	}
 }
 
-// drop removes the file at path if parse finds the given token in it, or any
-// file if token is empty.
+// drop removes the file at path if parse finds the given token in it.
 func drop(path, token string, parse func([]byte) (string, error)) error {
-	if token == "" {
-		if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
-	}
-	if kept, err := load(path, parse); err != nil || kept != token {
+	if kept, err := load(path, parse); err != nil || kept == "" || kept != token {
 		return err
 	}
 	return dropAside(path, token, parse)

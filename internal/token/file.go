@@ -53,8 +53,7 @@ func (f File) Save(_ context.Context, key, token string) error {
 }
 
 // Delete drops the token of key if it still is the given one: another process
-// may have saved a better one meanwhile. An empty token stands for any, a
-// broken file included.
+// may have saved a better one meanwhile.
 func (f File) Delete(_ context.Context, key, token string) error {
 	if err := drop(f.path(key), token, parse); err != nil {
 		return fmt.Errorf("dropping token: %w", err)

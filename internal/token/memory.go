@@ -30,12 +30,11 @@ func (m *Memory) Save(_ context.Context, key, token string) error {
 	return nil
 }
 
-// Delete drops the token of key if it still is the given one. An empty token
-// stands for any.
+// Delete drops the token of key if it still is the given one.
 func (m *Memory) Delete(_ context.Context, key, token string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if token == "" || m.tokens[key] == token {
+	if m.tokens[key] == token {
 		delete(m.tokens, key)
 	}
 	return nil

@@ -82,15 +82,11 @@ func (s *Sealed) Save(ctx context.Context, key, token string) error {
 
 // Delete drops the token of key, as File.Delete.
 func (s *Sealed) Delete(ctx context.Context, key, token string) error {
-	var parse func([]byte) (string, error)
-	if token != "" {
-		box, err := s.open(ctx)
-		if err != nil {
-			return fmt.Errorf("dropping token: %w", err)
-		}
-		parse = unseal(box, key)
+	box, err := s.open(ctx)
+	if err == nil {
+		err = drop(s.path(key), token, unseal(box, key))
 	}
-	if err := drop(s.path(key), token, parse); err != nil {
+	if err != nil {
 		return fmt.Errorf("dropping token: %w", err)
 	}
 	return nil

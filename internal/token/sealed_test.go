@@ -104,7 +104,6 @@ func TestNoRing(t *testing.T) {
 					t.Errorf("got %v", err)
 				}
 			}
-			must(t, s.Delete(t.Context(), key, ""))
 			must(t, s.Clear(t.Context()))
 			if files := list(t, s.Dir); len(files) != 0 {
 				t.Errorf("made %v", files)
