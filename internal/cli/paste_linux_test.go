@@ -33,6 +33,9 @@ func elsewhere(t *testing.T, page string) (addr string) {
 	return addr
 }
 
+// signInAt is how a terminal shows where to sign in.
+var signInAt = regexp.MustCompile(`sign in at \S*?(http://\S+?)(\x1b|\s)`)
+
 // signingIn runs a tunnel for standard input whose sign-in a person sees, who
 // has no browser there.
 func signingIn(t *testing.T, ctx context.Context, w *world, r *run, more ...string) (p *person, page string, wait func()) {
@@ -53,7 +56,7 @@ func signingIn(t *testing.T, ctx context.Context, w *world, r *run, more ...stri
 	if showsTyping(t, screen) {
 		t.Error("the terminal shows what is typed")
 	}
-	found := regexp.MustCompile(`sign in at \S*?(http://\S+?)(\x1b|\s)`).FindStringSubmatch(p.seen.String())
+	found := signInAt.FindStringSubmatch(p.seen.String())
 	if found == nil {
 		t.Fatalf("no URL in %q", p.seen.String())
 	}
@@ -101,6 +104,36 @@ func (w *world) browserFlags(t *testing.T, change func(string) string) (failed i
 		}
 	}
 	return failed
+}
+
+// TestLoginRemote: two lines say what to do, and the rest is done with a browser
+// elsewhere; without a terminal there is nobody to do it.
+func TestLoginRemote(t *testing.T) {
+	w := worldOf(t, lab.Config{LocalCallback: true})
+	args := []string{"login", w.EdgeURL().String(), "--alternate-ca-path", w.dir + "/edge-ca.pem", "--forward-proxy", w.ProxyURL("http"), "--remote"}
+	nobody := new(run)
+	nobody.main(t, args...)
+	if nobody.code != 2 || !strings.Contains(nobody.stderr, "--remote: nobody sits at a terminal here") || w.Stats().SignIns != 0 {
+		t.Errorf("exit code %d: %s", nobody.code, nobody.stderr)
+	}
+	screen, eyes := terminal(t)
+	r := &run{terminal: again(screen)}
+	p := sit(t, eyes)
+	wait := r.start(t, t.Context(), screen, args...)
+	p.sees("is not shown)")
+	if n := strings.Count(strings.TrimSpace(p.seen.String()), "\n"); n != 1 {
+		t.Errorf("%d lines: %s", n+1, p.seen.String())
+	}
+	found := signInAt.FindStringSubmatch(p.seen.String())
+	if found == nil {
+		t.Fatalf("no URL in %q", p.seen.String())
+	}
+	p.types(elsewhere(t, found[1]))
+	p.sees("signed in to ")
+	wait()
+	if r.code != 0 || r.stdout != "" || strings.Contains(p.seen.String(), "pomerium_jwt") {
+		t.Errorf("exit code %d, %q: %s", r.code, r.stdout, p.seen.String())
+	}
 }
 
 // TestPasteMistakes: what cannot be meant is told, and asked for again.
