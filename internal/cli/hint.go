@@ -13,6 +13,7 @@ import (
 
 	"github.com/pomerium/pomerium-cli/internal/edge"
 	"github.com/pomerium/pomerium-cli/internal/keyring"
+	"github.com/pomerium/pomerium-cli/internal/kubecred"
 	"github.com/pomerium/pomerium-cli/internal/listen"
 	"github.com/pomerium/pomerium-cli/internal/login"
 	"github.com/pomerium/pomerium-cli/internal/pac"
@@ -40,6 +41,7 @@ var hints = []func(error) string{
 	hintAccount,
 	hintStore,
 	hintSignedOut,
+	hintKubeconfig,
 	hintEdgeTLS,
 	hintEdgeAnswer,
 	hintSignIn,
@@ -299,6 +301,14 @@ func hintAccount(err error) string {
 		return "have a new service account token made, and give it with --service-account-file or POMERIUM_SERVICE_ACCOUNT"
 	}
 	return "--service-account-file (POMERIUM_SERVICE_ACCOUNT_FILE) names a file that holds the token and nothing else; --service-account (POMERIUM_SERVICE_ACCOUNT) is the token itself"
+}
+
+// hintKubeconfig is about a kubeconfig that is not changed.
+func hintKubeconfig(err error) string {
+	if errors.Is(err, kubecred.ErrStyle) {
+		return "--dry-run prints what to put into it; --kubeconfig takes another file, and KUBECONFIG several"
+	}
+	return ""
 }
 
 // hintSignedOut is about a command that needs a sign-in and starts none.

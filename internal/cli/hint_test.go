@@ -17,6 +17,7 @@ import (
 	"github.com/pomerium/pomerium-cli/internal/cli"
 	"github.com/pomerium/pomerium-cli/internal/edge"
 	"github.com/pomerium/pomerium-cli/internal/keyring"
+	"github.com/pomerium/pomerium-cli/internal/kubecred"
 	"github.com/pomerium/pomerium-cli/internal/listen"
 	"github.com/pomerium/pomerium-cli/internal/login"
 	"github.com/pomerium/pomerium-cli/internal/pac"
@@ -56,6 +57,7 @@ var troubles = []struct {
 	{&proxy.SettingError{Source: "GNOME settings", Err: cli.ErrDetect}, "--forward-proxy pac+http://wpad.", 2},
 	{cli.UsageError("pomerium-cli tcp", errors.New("x")), "pomerium-cli tcp --help", 2},
 	{cli.UsageError("pomerium-cli auth", cli.ErrNoServer), "or in POMERIUM_URL", 2},
+	{fmt.Errorf("config: %w", kubecred.ErrStyle), "--kubeconfig takes another file", 1},
 	{&login.Error{Op: "signing in to x", Err: cli.ErrUnattended}, "pomerium-cli login signs in", 4},
 	{&login.Error{Op: "signing in to x", Err: cli.ErrSignedOut}, "pomerium-cli login signs in", 4},
 	{&edge.AnswerError{Edge: "x.example.com", Status: 404}, "no list for pomerium-cli routes", 5},

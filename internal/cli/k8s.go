@@ -17,7 +17,7 @@ import (
 
 func (p *program) k8s() *cobra.Command {
 	cmd := parent("k8s", "kubectl's credentials for clusters behind Pomerium", "kubernetes")
-	cmd.AddCommand(p.execCredential(), p.flushCredentials())
+	cmd.AddCommand(p.configureKubectl(), p.execCredential(), p.flushCredentials())
 	return cmd
 }
 
