@@ -600,7 +600,7 @@ func TestEdgeCase26_DeadPath(t *testing.T) {
 		if text(err) != want {
 			t.Errorf("error %v, want %s", err, want)
 		}
-		if took := time.Since(start); took != 45*time.Second {
+		if took := time.Since(start); took != 35*time.Second {
 			t.Errorf("noticed after %v", took)
 		}
 		if failed := asError(t, err); failed.Op != proxy.OpTunnel || failed.Target != target {

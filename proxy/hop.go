@@ -47,7 +47,7 @@ type Hop struct {
 	Logins Logins
 
 	// KeepAlive is the silence before a PING on an HTTP/2 connection to the proxy
-	// that carries tunnels; 0: 30 s, negative: never.
+	// that carries tunnels; 0: 20 s, negative: never.
 	KeepAlive time.Duration
 
 	pool     pool // HTTP/2 connections to an https proxy

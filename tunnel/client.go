@@ -60,7 +60,7 @@ type Client struct {
 	// before later ones share; 0 means 16. It never limits the tunnels.
 	MaxConnections int
 	// KeepAlive is the silence on an HTTP/2 connection with tunnels before a
-	// PING; 0 means 30 s, negative never.
+	// PING; 0 means 20 s, negative never.
 	KeepAlive time.Duration
 	// Timeout bounds the TLS handshake; 0 means 15 s.
 	Timeout time.Duration

@@ -93,7 +93,7 @@ func TestExplain(t *testing.T) {
 		step      check.Step
 		hint, ask string
 	}{
-		{check.Step{Name: check.StepIdle, State: check.Note, At: "https://pomerium.example.com", Cut: 60, Closed: true}, "--keep-alive 30s", "connections are cut after 1m0s without a byte"},
+		{check.Step{Name: check.StepIdle, State: check.Note, At: "https://pomerium.example.com", Cut: 60, Closed: true}, "--keep-alive 20s", "connections are cut after 1m0s without a byte"},
 		{check.Step{Name: check.StepIdle, State: check.Note, Cut: 5.2}, "--keep-alive 2s", "after 5.2s"},
 		{check.Step{Name: check.StepIdle, State: check.Note, Cut: 0.5}, "--keep-alive 1s", "after 500ms"},
 		{check.Step{Name: check.StepConnect, State: check.Failed, Err: proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Status = 403 })}, "ask whoever runs the proxy", "please allow CONNECT"},

@@ -18,7 +18,7 @@ import (
 const (
 	defaultListen         = "127.0.0.1:0"
 	defaultMaxConnections = 16
-	defaultKeepAlive      = 30 * time.Second
+	defaultKeepAlive      = 20 * time.Second
 	defaultConnectTimeout = 15 * time.Second
 )
 

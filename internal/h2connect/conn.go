@@ -52,14 +52,14 @@ const (
 )
 
 // Config tells how a connection behaves. The zero value is a solo connection
-// with pings every 30 seconds.
+// with pings every 20 seconds.
 type Config struct {
 	Shared bool
 	// Window is how much of a stream on a shared connection may be under way, or
 	// wait for its reader: credit is given only for what has been read. 0 is for
 	// the streams of an edge: SharedWindow, which stays open until SharedQueue waits.
 	Window      int
-	KeepAlive   time.Duration // silence before a PING; 0: 30 s, negative: never
+	KeepAlive   time.Duration // silence before a PING; 0: 20 s, negative: never
 	PingTimeout time.Duration // silence after a PING that means a dead path; 0: 15 s
 	MaxStreams  uint32        // the peer's limit until its SETTINGS tell; 0: 100
 	Limit       *Limit        // bounds the queues of several connections together; nil: none

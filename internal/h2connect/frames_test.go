@@ -249,7 +249,7 @@ func TestEdgeCase58_KeepAlive(t *testing.T) {
 	for name, test := range map[string]struct {
 		every time.Duration
 		pings int
-	}{"default": {0, 20}, "10 s": {10 * time.Second, 60}, "never": {-1, 0}} {
+	}{"default": {0, 30}, "10 s": {10 * time.Second, 60}, "never": {-1, 0}} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, h2connect.Config{KeepAlive: test.every}, func(t *testing.T, c *h2connect.Conn, p *peer) {
 				s, _ := p.dial(c)
@@ -274,7 +274,7 @@ func TestEdgeCase58_NoPingWhileBytesCome(t *testing.T) {
 		pings := p.reading(true)
 		go io.Copy(io.Discard, s)
 		for range 100 {
-			time.Sleep(20 * time.Second)
+			time.Sleep(15 * time.Second)
 			p.check(p.out.WriteData(id, false, []byte("x")))
 		}
 		c.Close()
@@ -293,7 +293,7 @@ func TestEdgeCase59_DeadPath(t *testing.T) {
 		if !errors.Is(err, h2connect.ErrDeadPath) || !h2connect.Lost(err) {
 			t.Errorf("got %v", err)
 		}
-		if took := time.Since(start); took != 45*time.Second {
+		if took := time.Since(start); took != 35*time.Second {
 			t.Errorf("found after %v", took)
 		}
 		if n := <-p.lost; n != 1 {

@@ -6,7 +6,9 @@ import (
 )
 
 const (
-	defaultKeepAlive   = 30 * time.Second
+	// The shortest limit on silence that proxies come with is 30 s (traffic
+	// server, on Debian).
+	defaultKeepAlive   = 20 * time.Second
 	defaultPingTimeout = 15 * time.Second
 
 	// A connection that was idle for staleAfter may have been dropped on the
