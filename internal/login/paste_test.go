@@ -69,6 +69,38 @@ func TestPasteIsForThoseWithoutABrowser(t *testing.T) {
 	}
 }
 
+// What is not the end of this very sign-in is told, and asked for again.
+func TestPasteRefused(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                     "nothing was pasted",
+		"a.b":                                  "neither the address",
+		"a.b.!":                                "neither the address",
+		"http://127.0.0.1:1PATH":               "no token in that address",
+		"http://127.0.0.1:1PATH?pomerium_jwt=": "no token in that address",
+		"http://127.0.0.1:1/x?pomerium_jwt=" + canary: "belongs to another sign-in",
+		"http://%zz?pomerium_jwt=" + canary:           "neither the address",
+	} {
+		p, ln := newPerson(), newPipes()
+		s := newSignIn(t, new(fakeEdge), p)
+		s.Listen, s.Browser = ln.listen, nil
+		path, asked := "", 0
+		s.Paste = func(_ context.Context, complaint string) (string, error) {
+			if asked++; asked == 1 {
+				path = callbackOf(<-p.told).Path
+				return strings.ReplaceAll(text, "PATH", path), nil
+			}
+			if !strings.Contains(complaint, want) {
+				t.Errorf("%q: told %q, want %q", text, complaint, want)
+			}
+			return canary, nil
+		}
+		(<-renew(t.Context(), s, "")).want(t, canary)
+		if asked != 2 {
+			t.Errorf("%q: asked %d times", text, asked)
+		}
+	}
+}
+
 // FuzzPaste pastes arbitrary text; PATH in it stands for the path of this
 // sign-in. Only a sound token gets in, with an address only if that is ours, and
 // no complaint repeats what was pasted.

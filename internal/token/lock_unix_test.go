@@ -61,3 +61,25 @@ func TestSilentOwner(t *testing.T) {
 		turn.done(nil)
 	})
 }
+
+// Who waited for a sign-in learns that it failed, whatever the clock of the other
+// machine says.
+func TestEdgeCase43_FailureOfAMachineWithAnotherClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		turn := <-newProcess(dir).take(t.Context())
+		must(t, turn.err)
+		turn.done(nil)
+		path := lockFile(t, dir)
+		must(t, os.WriteFile(path, []byte(`{"id":"x","pid":7,"host":"far.test"}`), 0o600))
+		release := lockAlone(t, path)
+		p := newProcess(dir)
+		next := p.take(t.Context())
+		<-p.behind
+		must(t, os.WriteFile(path, []byte(`{"id":"x","pid":7,"host":"far.test","ended":"1999-12-31T23:59:59Z","failure":"was cancelled"}`), 0o600))
+		release()
+		if turn := <-next; turn.err == nil || turn.err.Error() != "the sign-in of process 7 on far.test was cancelled" {
+			t.Errorf("got %v", turn.err)
+		}
+	})
+}
