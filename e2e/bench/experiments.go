@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -32,6 +33,13 @@ func experiments() []experiment {
 		add("setup", p, setUp)
 		add("burst", p, burst)
 	}
+	for _, proxy := range askers {
+		add("first", path{proxy, "h2", 0}, first)
+		add("first", path{proxy, "h2", far}, first)
+		if proxy != "squid" {
+			add("setup", path{proxy, "h1", 0}, setUp)
+		}
+	}
 	for _, p := range append(paths(0, "squid", "dante"), paths(far, "squid")...) {
 		add("bulk", p, bulk)
 	}
@@ -57,6 +65,8 @@ func rivals(p path) []string {
 		return []string{ours, naive, proxytunnel, relay, socat}
 	case p.proxy == "nghttpx":
 		return []string{ours, overH1}
+	case p.proxy != "squid" && slices.Contains(askers, p.proxy):
+		return []string{ours}
 	}
 	return []string{ours, naive}
 }

@@ -25,7 +25,9 @@ type ground struct {
 	binary, self string // programs: the one that is measured, and this one
 	gate         *gate
 	proxies      map[string]*world.Proxy
-	port         int // the last one that was given to a contender
+	port         int      // the last one that was given to a contender
+	env          []string // of who is measured
+	kdc          *world.KDC
 }
 
 func newGround(ctx context.Context, binary string) (*ground, error) {
@@ -38,6 +40,7 @@ func newGround(ctx context.Context, binary string) (*ground, error) {
 		return nil, err
 	}
 	g := &ground{World: w, binary: binary, self: self, proxies: map[string]*world.Proxy{}, port: 20000}
+	g.env = append(os.Environ(), "HOME="+g.Dir, "XDG_CACHE_HOME="+g.Dir)
 	ln, err := w.EdgeHost.Listen("tcp", world.BenchAddr)
 	if err != nil {
 		return nil, errors.Join(err, g.close())
@@ -61,6 +64,9 @@ func (g *ground) close() error {
 func (g *ground) proxy(ctx context.Context, p path) (_ *world.Proxy, err error) {
 	key := p.proxy + p.oneWay.String()
 	if g.proxies[key] == nil {
+		if err := g.login(ctx, p.proxy); err != nil {
+			return nil, err
+		}
 		if p.oneWay > 0 {
 			g.proxies[key], err = g.Far(ctx, p.proxy, p.oneWay)
 		} else {
@@ -82,7 +88,7 @@ func (g *ground) start(ctx context.Context, c contender, p path) (*instance, err
 		return nil, nil
 	}
 	i := &instance{ground: g, name: c.name, port: g.port, cmd: exec.Command(args[0], args[1:]...)}
-	i.cmd.Env = append(os.Environ(), "HOME="+g.Dir, "XDG_CACHE_HOME="+g.Dir)
+	i.cmd.Env = g.env
 	stderr, err := i.cmd.StderrPipe()
 	if err != nil {
 		return nil, err

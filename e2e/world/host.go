@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -84,7 +85,17 @@ func (h *Host) Close() {
 
 // Start starts cmd on the host. The process id in cmd.Process is the caller's view of it.
 func (h *Host) Start(cmd *exec.Cmd) error {
-	return h.within(cmd.Start, "pid", "net", "mnt")
+	_, err := h.StartTimed(cmd)
+	return err
+}
+
+// StartTimed is Start, and says when the program was about to be executed, which is after the way into the host.
+func (h *Host) StartTimed(cmd *exec.Cmd) (begin time.Time, err error) {
+	err = h.within(func() error {
+		begin = time.Now()
+		return cmd.Start()
+	}, "pid", "net", "mnt")
+	return begin, err
 }
 
 // Run runs a command on the host to its end; its error carries what the command wrote to standard error.
