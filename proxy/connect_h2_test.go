@@ -23,17 +23,6 @@ import (
 	"github.com/pomerium/pomerium-cli/proxy"
 )
 
-// openTo is open for another target, which tells the tunnels apart.
-func openTo(t testing.TB, h *proxy.Hop, addr string) net.Conn {
-	t.Helper()
-	conn, err := h.DialContext(t.Context(), "tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return conn
-}
-
 // noPlain is for proxies that nobody should ask in HTTP/1.1.
 func noPlain(t testing.TB) func(net.Conn, int) {
 	return func(net.Conn, int) { t.Error("a connection of HTTP/1.1") }

@@ -49,7 +49,6 @@ type member struct {
 	*exec.Cmd
 	t     *testing.T
 	addr  string
-	lines chan string // all that it says
 	said  *strings.Builder
 	ended chan struct{}
 }
