@@ -18,6 +18,8 @@ var (
 	ErrKeptRefused = errKeptRefused
 	ErrDetect      = errDetect
 	ErrNoServer    = errNoServer
+	ErrNoRoute     = errNoRoute
+	ErrManyRoute   = errManyRoute
 	ErrUnattended  = errUnattended
 	ErrSignedOut   = errSignedOut
 )

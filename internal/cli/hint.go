@@ -42,6 +42,7 @@ var hints = []func(error) string{
 	hintStore,
 	hintSignedOut,
 	hintKubeconfig,
+	hintChoice,
 	hintEdgeTLS,
 	hintEdgeAnswer,
 	hintSignIn,
@@ -307,6 +308,14 @@ func hintAccount(err error) string {
 func hintKubeconfig(err error) string {
 	if errors.Is(err, kubecred.ErrStyle) {
 		return "--dry-run prints what to put into it; --kubeconfig takes another file, and KUBECONFIG several"
+	}
+	return ""
+}
+
+// hintChoice is about words that choose no route, or several.
+func hintChoice(err error) string {
+	if errors.Is(err, errNoRoute) || errors.Is(err, errManyRoute) {
+		return "pomerium-cli routes list --type tcp shows them"
 	}
 	return ""
 }

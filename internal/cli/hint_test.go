@@ -57,6 +57,8 @@ var troubles = []struct {
 	{&proxy.SettingError{Source: "GNOME settings", Err: cli.ErrDetect}, "--forward-proxy pac+http://wpad.", 2},
 	{cli.UsageError("pomerium-cli tcp", errors.New("x")), "pomerium-cli tcp --help", 2},
 	{cli.UsageError("pomerium-cli auth", cli.ErrNoServer), "or in POMERIUM_URL", 2},
+	{cli.ErrNoRoute, "pomerium-cli routes list", 1},
+	{cli.ErrManyRoute, "pomerium-cli routes list", 1},
 	{fmt.Errorf("config: %w", kubecred.ErrStyle), "--kubeconfig takes another file", 1},
 	{&login.Error{Op: "signing in to x", Err: cli.ErrUnattended}, "pomerium-cli login signs in", 4},
 	{&login.Error{Op: "signing in to x", Err: cli.ErrSignedOut}, "pomerium-cli login signs in", 4},

@@ -96,11 +96,13 @@ func (p *program) cluster(cmd *cobra.Command, args []string, f configureFlags) (
 		return c, err
 	}
 	c.Args = append([]string{"k8s", "exec-credential", raw}, flags...)
-	if c.Proxy = kubectlProxy(r); c.Proxy == "" && len(r.out.proxies)+len(r.out.before) > 0 {
+	if c.Proxy = kubectlProxy(r); c.Proxy == "" && len(r.out.before)+len(slices.DeleteFunc(slices.Clone(r.out.proxies), isDirect)) > 0 {
 		p.ui().Notice("kubectl itself cannot go the way of these flags: set HTTPS_PROXY where it runs")
 	}
 	return c, nil
 }
+
+func isDirect(way string) bool { return way == "direct" }
 
 // kubectlProxy is the forward proxy in kubectl's words, or "".
 func kubectlProxy(r *reach) string {

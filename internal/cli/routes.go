@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,7 +16,7 @@ import (
 
 func (p *program) routes() *cobra.Command {
 	cmd := parent("routes", "The routes that you may use at a Pomerium server")
-	cmd.AddCommand(p.listRoutes())
+	cmd.AddCommand(p.listRoutes(), p.connectRoute())
 	return cmd
 }
 
@@ -46,11 +47,8 @@ func (p *program) listRoutes() *cobra.Command {
 				return err
 			}
 			defer q.Close()
-			var routes []portal.Route
-			if _, err = q.ask(cmd.Context(), func(token string) error {
-				routes, err = portal.List(cmd.Context(), server, q.way, token)
-				return err
-			}); err != nil {
+			routes, err := q.routes(cmd.Context())
+			if err != nil {
 				return err
 			}
 			p.rememberServer(server)
@@ -67,6 +65,15 @@ func (p *program) listRoutes() *cobra.Command {
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON array")
 	cmd.Flags().StringSliceVar(&kinds, "type", nil, "only routes of these `types`: tcp, udp, http, mcp")
 	return cmd
+}
+
+// routes asks for the list.
+func (q *inquiry) routes(ctx context.Context) (routes []portal.Route, err error) {
+	_, err = q.ask(ctx, func(token string) error {
+		routes, err = portal.List(ctx, q.server, q.way, token)
+		return err
+	})
+	return routes, err
 }
 
 // serverAndWords tells a server's URL from the words behind it: no word has a
