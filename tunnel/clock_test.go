@@ -310,6 +310,42 @@ func TestHTTP11Silence(t *testing.T) {
 	})
 }
 
+// A local program that takes minutes for what has come is no silence of the
+// edge's: the rest of the answer still arrives.
+func TestHTTP11SlowReaderIsNoSilence(t *testing.T) {
+	inMemory(t, func(t *testing.T, e *memory, c *tunnel.Client) {
+		c.Protocol = "h1"
+		e.h1 = make(chan string)
+		s, err := c.Connect(t.Context(), "echo:7")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.CloseWrite()
+		var got slowly
+		copied := make(chan error)
+		go func() { // joined below
+			_, err := io.Copy(&got, s)
+			copied <- err
+		}()
+		e.h1 <- "a"
+		synctest.Wait() // the local program has it, and takes its time
+		e.h1 <- "b"
+		if err := <-copied; got.String() != "ab" || !errors.Is(err, tunnel.ErrSilent) {
+			t.Errorf("got %q, %v", got.String(), err)
+		}
+		s.Close()
+	})
+}
+
+// slowly is a local program that takes longer for a write than a tunnel may be
+// silent.
+type slowly struct{ bytes.Buffer }
+
+func (s *slowly) Write(p []byte) (int, error) {
+	time.Sleep(7 * time.Minute)
+	return s.Buffer.Write(p)
+}
+
 // A spare over HTTP/1.1 is not kept for ever either.
 func TestHTTP11IdleSpare(t *testing.T) {
 	inMemory(t, func(t *testing.T, e *memory, c *tunnel.Client) {

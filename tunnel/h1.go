@@ -64,13 +64,13 @@ type h1Stream struct {
 	early   []byte // came with the answer
 	gone    chan struct{}
 	ended   bool
-	why     error         // what every read says after the end
-	bulk    bool          // the last burst was large: so may the next be
-	quiet   time.Duration // how long the reading side has last waited for bytes
-	sent    atomic.Int64  // UnixNano of the last bytes up
-	closed  func()        // told at Close
-	heard   atomic.Int64  // UnixNano of the last bytes, once the local end is done
-	silence atomic.Pointer[time.Timer]
+	why     error                      // what every read says after the end
+	bulk    bool                       // the last burst was large: so may the next be
+	quiet   time.Duration              // how long the reading side has last waited for bytes
+	sent    atomic.Int64               // UnixNano of the last bytes up
+	closed  func()                     // told at Close
+	since   atomic.Int64               // UnixNano since when it waits for the edge; 0: it does not, -1: it waited too long
+	silence atomic.Pointer[time.Timer] // runs once the local end is done
 }
 
 func (s *h1Stream) request(destination string, h http.Header) (*h2connect.Response, error) {
@@ -230,11 +230,10 @@ func (s *h1Stream) burst(w io.Writer) (int64, error) {
 
 func (s *h1Stream) wait() error {
 	began := time.Now()
+	s.since.Store(began.UnixNano())
 	err := s.under.Wait()
+	s.since.CompareAndSwap(began.UnixNano(), 0)
 	s.quiet = time.Since(began)
-	if heard := s.heard.Load(); heard > 0 {
-		s.heard.CompareAndSwap(heard, time.Now().UnixNano())
-	}
 	return err
 }
 
@@ -251,7 +250,7 @@ func (s *h1Stream) end(err error) error {
 
 func (s *h1Stream) meaning(err error) error {
 	switch {
-	case err != io.EOF && s.heard.Load() < 0:
+	case err != io.EOF && s.since.Load() < 0:
 		return ErrSilent
 	case errors.Is(err, net.ErrClosed): // by us
 		return err
@@ -290,21 +289,27 @@ func (s *h1Stream) Write(p []byte) (int, error) {
 // CloseWrite sends nothing: the edge would take it for a close. From here on
 // minutes of silence end the tunnel.
 func (s *h1Stream) CloseWrite() error {
-	s.heard.Store(time.Now().UnixNano())
 	s.silence.Store(time.AfterFunc(silence, s.checkSilence))
 	return nil
 }
 
+// checkSilence ends the tunnel if the edge has been silent for too long. While
+// the local end takes its time for what has come, nobody listens to the edge.
 func (s *h1Stream) checkSilence() {
-	heard := s.heard.Load()
-	if quiet := time.Since(time.Unix(0, heard)); quiet < silence {
-		if t := s.silence.Load(); t != nil {
-			t.Reset(silence - quiet)
+	left := silence
+	if since := s.since.Load(); since > 0 {
+		left -= time.Since(time.Unix(0, since))
+		if left <= 0 && s.since.CompareAndSwap(since, -1) {
+			s.link.close()
+			return
 		}
-		return
 	}
-	s.heard.Store(-1)
-	s.link.close()
+	if left <= 0 { // something has come just now
+		left = silence
+	}
+	if t := s.silence.Load(); t != nil {
+		t.Reset(left)
+	}
 }
 
 // Close closes the connection, with a close_notify if the edge has ended the
