@@ -61,7 +61,7 @@ func (e *Error) Error() string {
 	case OpTunnel:
 		b.WriteString(": tunnel to " + e.Target)
 	}
-	b.WriteString(": " + e.Err.Error())
+	b.WriteString(": " + strings.TrimPrefix(e.Err.Error(), "tls: ")) // crypto/tls says it, too
 	if e.Body != "" {
 		b.WriteString(": " + e.Body)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/pomerium/pomerium-cli/internal/edge"
@@ -27,7 +28,7 @@ func (e *Error) Error() string {
 	if e.Destination != "" {
 		return fmt.Sprintf("edge %s: %s to %s: %v", e.Edge, e.Op, e.Destination, e.Err)
 	}
-	return fmt.Sprintf("edge %s: %s: %v", e.Edge, e.Op, e.Err)
+	return fmt.Sprintf("edge %s: %s: %s", e.Edge, e.Op, strings.TrimPrefix(e.Err.Error(), "tls: ")) // crypto/tls says it, too
 }
 
 func (e *Error) Unwrap() error { return e.Err }

@@ -259,6 +259,8 @@ func hintProxyAnswer(err error) string {
 		return "ask whoever runs the proxy to allow CONNECT to " + e.Target + ", or choose another --forward-proxy"
 	case e.Status >= 500, e.Status == 404, reply == 1, reply >= 3 && reply <= 6: // 404: Privoxy, of a name that it does not find
 		return "the proxy could not reach " + e.Target + ": check the name and the port in --pomerium-url"
+	case strings.HasPrefix(e.Hop, "http:") && (is[syscall.Errno](err) || errors.Is(err, io.ErrUnexpectedEOF)): // a reset, or an end
+		return "a SOCKS proxy cuts HTTP off like that: try socks5:// in " + setting(e.Source) + "; or the proxy does not let you reach " + e.Target
 	}
 	return "check " + setting(e.Source) + ", and whether this proxy may connect to " + e.Target
 }

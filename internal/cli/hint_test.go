@@ -97,6 +97,7 @@ var troubles = []struct {
 	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Status = 403 }), "to allow CONNECT to edge.example.com:443", 3},
 	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Status = 502 }), "could not reach edge.example.com:443", 3},
 	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Status = 404 }), "could not reach edge.example.com:443", 3},
+	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Err = syscall.ECONNRESET }), "try socks5:// in --forward-proxy", 3},
 	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Err = proxy.Reply(2) }), "to allow CONNECT to edge.example.com:443", 3},
 	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Err = proxy.Reply(4) }), "could not reach edge.example.com:443", 3},
 	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Err = proxy.Reply(8) }), "check --forward-proxy", 3},
