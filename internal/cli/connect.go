@@ -49,7 +49,7 @@ func (p *program) connectRoute() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			q, err := p.inquiry(plan, server)
+			q, err := p.inquiry(cmd.Context(), plan, server)
 			if err != nil {
 				return err
 			}

@@ -34,16 +34,16 @@ func (p *program) inquire(cmd *cobra.Command, f reachFlags, server *url.URL) (*i
 	if _, err := r.ways(cmd.Context(), server); err != nil {
 		return nil, err
 	}
-	return p.inquiry(&plan{reach: *r}, server)
+	return p.inquiry(cmd.Context(), &plan{reach: *r}, server)
 }
 
-func (p *program) inquiry(plan *plan, server *url.URL) (*inquiry, error) {
+func (p *program) inquiry(ctx context.Context, plan *plan, server *url.URL) (*inquiry, error) {
 	if plan.insecure {
 		p.ui().Notice(insecureNotice)
 	}
 	w := newParts(plan, p.ui())
 	w.logins = newLogins(p, plan.save)
-	e, err := w.edge(server)
+	e, err := w.edge(ctx, server)
 	if err != nil {
 		w.Close()
 		return nil, err

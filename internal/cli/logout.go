@@ -63,7 +63,7 @@ func (p *program) forget(ctx context.Context, f signInFlags, server *url.URL) er
 	w := newParts(&plan{reach: reach{reachFlags: reachFlags{askerFlags: askerFlags{signInFlags: f}}}}, p.ui())
 	defer w.Close()
 	w.logins = newLogins(p, false)
-	if err := w.openStore(); err != nil {
+	if err := w.openStore(ctx); err != nil {
 		return err
 	}
 	store, key := w.tokenStore(), token.Key(server)

@@ -117,12 +117,12 @@ func (w *parts) paste(ctx context.Context, complaint string) (string, error) {
 
 // openStore makes sure that tokens can be kept where they were asked to be: to
 // keep them elsewhere without a word would be worse than an error.
-func (w *parts) openStore() error {
+func (w *parts) openStore(ctx context.Context) error {
 	sealed, ok := w.tokenStore().(*token.Sealed)
 	if !ok || w.plan.account != nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), unlockLimit)
+	ctx, cancel := context.WithTimeout(ctx, unlockLimit)
 	defer cancel()
 	if err := sealed.Open(ctx); err != nil {
 		return &storeError{err}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pomerium/pomerium-cli/internal/cli"
 	"github.com/pomerium/pomerium-cli/internal/token"
 )
 
@@ -89,6 +90,44 @@ func TestTokenStoreWithoutKeyring(t *testing.T) {
 		t.Errorf("exit code %d: %s", r.code, r.stderr)
 	}
 }
+
+// TestStopWhileTheKeyringIsLocked: whoever is asked to unlock it may stop the
+// program instead.
+func TestStopWhileTheKeyringIsLocked(t *testing.T) {
+	w := newWorld(t)
+	ctx, stop := context.WithCancel(t.Context())
+	ring := &lockedRing{asked: stop}
+	out, err := os.Create(filepath.Join(t.TempDir(), "stdout"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := cli.Main(ctx, cli.Process{
+		Args:    w.tcp("echo.lab:7", "--token-store", "keyring", "--listen", "-"),
+		Stdin:   strings.NewReader(""),
+		Stdout:  out,
+		Stderr:  io.Discard,
+		Getenv:  func(string) string { return "" },
+		Keyring: func(bool) cli.Keyring { return ring },
+	})
+	if code != 0 || ring.ended != context.Canceled {
+		t.Errorf("exit code %d, and the wait for the keyring ended with %v", code, ring.ended)
+	}
+}
+
+// lockedRing waits for a person as long as it may.
+type lockedRing struct {
+	asked func()
+	ended error
+}
+
+func (r *lockedRing) Load(ctx context.Context, _ string) (string, error) {
+	r.asked()
+	<-ctx.Done()
+	r.ended = ctx.Err()
+	return "", r.ended
+}
+
+func (r *lockedRing) Save(context.Context, string, string) error { return nil }
 
 // TestTokenCannotBeKept: a home that cannot be written to, and a file that holds
 // something else, cost a line each, and a sign-in in each run.

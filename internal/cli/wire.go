@@ -64,7 +64,7 @@ func newParts(p *plan, u *ui) *parts {
 // connector returns what opens a tunnel for one local connection.
 func (w *parts) connector(r route) func(context.Context) (relay.Stream, error) {
 	return func(ctx context.Context) (relay.Stream, error) {
-		e, err := w.edge(r.edge)
+		e, err := w.edge(ctx, r.edge)
 		if err != nil {
 			return nil, err
 		}
@@ -75,7 +75,7 @@ func (w *parts) connector(r route) func(context.Context) (relay.Stream, error) {
 }
 
 // edge returns the parts for an edge: one client for all tunnels to it.
-func (w *parts) edge(server *url.URL) (*edgeParts, error) {
+func (w *parts) edge(ctx context.Context, server *url.URL) (*edgeParts, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if e := w.edges[server.String()]; e != nil {
@@ -85,7 +85,7 @@ func (w *parts) edge(server *url.URL) (*edgeParts, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := w.openStore(); err != nil {
+	if err := w.openStore(ctx); err != nil {
 		return nil, err
 	}
 	e := &edgeParts{http: &proxy.Transport{Selector: s, TLS: w.edgeTLS()}}
