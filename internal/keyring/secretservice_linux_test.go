@@ -218,6 +218,8 @@ func TestSecretService(t *testing.T) {
 			if err != nil && strings.Contains(err.Error(), "p:w") {
 				t.Errorf("the secret is in %v", err)
 			}
+			tc.bus.mu.Lock()
+			defer tc.bus.mu.Unlock()
 			if tc.bus.key != tc.has || tc.has != "" && string(tc.bus.secret) != value {
 				t.Errorf("the keyring has %q, %q", tc.bus.key, tc.bus.secret)
 			}
