@@ -6,13 +6,9 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/dop251/goja"
 	"github.com/dop251/goja/parser"
-	"golang.org/x/text/encoding/charmap"
-	"golang.org/x/text/encoding/unicode"
-	"golang.org/x/text/transform"
 )
 
 // Bounds of a script's text. The parser and the compiler recurse, and a stack
@@ -59,14 +55,8 @@ func decode(source []byte) (string, error) {
 	if len(source) > maxSource {
 		return "", errTooLong
 	}
-	fallback := unicode.UTF8.NewDecoder()
-	if !utf8.Valid(source) {
-		fallback = charmap.Windows1252.NewDecoder()
-	}
-	text, _, err := transform.String(unicode.BOMOverride(fallback), string(source))
+	text := unicodeText(source)
 	switch n := nesting(text); {
-	case err != nil:
-		return "", fmt.Errorf("decoding: %w", err)
 	case strings.TrimSpace(text) == "":
 		return "", errors.New("empty")
 	case n > maxDepth:

@@ -22,6 +22,15 @@ func utf16Text(text string, order binary.AppendByteOrder) []byte {
 	return b
 }
 
+// c1 has the bytes that windows-1252 and Latin-1 read differently.
+func c1() string {
+	var b strings.Builder
+	for c := byte(0x80); c <= 0x9f; c++ {
+		b.WriteByte(c)
+	}
+	return b.String()
+}
+
 func TestEdgeCase38_Encodings(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -32,6 +41,7 @@ func TestEdgeCase38_Encodings(t *testing.T) {
 		{"utf-16 little", utf16Text(umlaut, binary.LittleEndian)},
 		{"utf-16 big", utf16Text(umlaut, binary.BigEndian)},
 		{"windows-1252", []byte(strings.NewReplacer("ü", "\xfc", "€", "\x80").Replace(umlaut))},
+		{"all of windows-1252", append([]byte("// \xa0\xff"+c1()+"\n"), strings.NewReplacer("ü", "\xfc", "€", "\x80").Replace(umlaut)...)},
 		{"windows line ends", []byte(strings.ReplaceAll(umlaut, "\n", "\r\n"))},
 		{"old mac line ends", []byte(strings.ReplaceAll(umlaut, "\n", "\r"))},
 	} {
