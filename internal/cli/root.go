@@ -36,6 +36,9 @@ func Main(ctx context.Context, p Process) int {
 	prog := &program{Process: p}
 	root := prog.root()
 	root.SetArgs(p.Args)
+	if isCompletion(p.Args) {
+		prepareCompletion(root)
+	}
 	root.SetIn(p.Stdin)
 	out := &checkedWriter{w: p.Stdout}
 	root.SetOut(out)
