@@ -203,14 +203,18 @@ var conformance = map[string]func(t *testing.T, scheme string, start starter){
 			t.Errorf("error %v", err)
 		}
 	},
-	"proxy dies": func(t *testing.T, scheme string, start starter) {
-		p := start(t, serve(t, func(c net.Conn, _ int) { c.(*net.TCPConn).SetLinger(0) }), "")
-		conn, err := p.hop(t, scheme, goodPassword).DialContext(t.Context(), "tcp", target)
-		if err != nil {
-			return // as good: it died before the reply
+	"proxy dies before it answers": func(t *testing.T, scheme string, _ starter) {
+		addr := serve(t, func(c net.Conn, _ int) {
+			c.Read(make([]byte, 1))
+			c.(*net.TCPConn).SetLinger(0)
+		})
+		conn, err := hop(t, scheme+"://proxy.test", to(addr)).DialContext(t.Context(), "tcp", target)
+		if err == nil {
+			conn.Close()
 		}
-		defer conn.Close()
-		io.Copy(io.Discard, conn) // ends
+		if failed := asError(t, err); !strings.HasPrefix(failed.Hop, scheme+"://proxy.test:") {
+			t.Errorf("error %v", err)
+		}
 	},
 	"proxy is not there": func(t *testing.T, scheme string, _ starter) {
 		_, err := proxy.Dial(mustFix(t, scheme+"://127.0.0.1:1"), mustParse(t, "https://edge.test"))(t.Context(), "tcp", target)

@@ -48,7 +48,8 @@ type visit struct {
 // A guarded proxy counts what comes. It answers requests in absolute form itself.
 type guarded struct {
 	addr                          string
-	h2                            bool // offered, and preferred
+	leadsTo                       string // where tunnels lead; "": an echo
+	h2                            bool   // offered, and preferred
 	tls                           *tls.Config
 	conns, requests, tries, wrong atomic.Int32
 	parts                         func(request string, credentials bool) bool // closes behind this 407
@@ -108,6 +109,9 @@ func (g *gate) serve(t testing.TB, kind string) *guarded {
 
 // judge looks at credentials, if there are any: silent means no answer at all.
 func (p *guarded) judge(g *gate, v *visit, credentials string) (opens, silent bool, challenge string) {
+	if g.judge == nil {
+		return true, false, "" // everybody may pass
+	}
 	challenge = g.challenge()
 	if credentials == "" {
 		return false, false, challenge
@@ -130,6 +134,8 @@ func (p *guarded) answerH2(w http.ResponseWriter, r *http.Request, g *gate, v *v
 	switch {
 	case silent:
 		connOf(r).Close()
+	case opens && p.leadsTo != "":
+		leadH2(w, r, p.leadsTo, "")
 	case opens:
 		c := h2Tunnel{w: w, r: r}
 		c.open("")
@@ -150,6 +156,9 @@ func (p *guarded) answer(c net.Conn, g *gate, v *visit, head string) bool {
 	opens, silent, challenge := p.judge(g, v, credentials)
 	switch {
 	case silent:
+		return false
+	case opens && v.method == "CONNECT" && p.leadsTo != "":
+		lead(c, p.leadsTo, ok200)
 		return false
 	case opens && v.method == "CONNECT":
 		io.WriteString(c, ok200)

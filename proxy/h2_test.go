@@ -249,28 +249,33 @@ func connectHandler(leadsTo, early string) http.HandlerFunc {
 			w.WriteHeader(http.StatusProxyAuthRequired)
 			return
 		}
-		origin, err := net.Dial("tcp", leadsTo)
-		if err != nil {
-			w.WriteHeader(http.StatusBadGateway)
+		leadH2(w, r, leadsTo, early)
+	}
+}
+
+// leadH2 is lead for a CONNECT stream.
+func leadH2(w http.ResponseWriter, r *http.Request, leadsTo, early string) {
+	origin, err := net.Dial("tcp", leadsTo)
+	if err != nil {
+		w.WriteHeader(http.StatusBadGateway)
+		return
+	}
+	defer origin.Close()
+	c := h2Tunnel{w: w, r: r}
+	c.open(early)
+	done := make(chan struct{})
+	go func() { // joined below
+		defer close(done)
+		if _, err := io.Copy(origin, c); err != nil {
+			origin.(*net.TCPConn).SetLinger(0)
+			origin.Close()
 			return
 		}
-		defer origin.Close()
-		c := h2Tunnel{w: w, r: r}
-		c.open(early)
-		done := make(chan struct{})
-		go func() { // joined below
-			defer close(done)
-			if _, err := io.Copy(origin, c); err != nil {
-				origin.(*net.TCPConn).SetLinger(0)
-				origin.Close()
-				return
-			}
-			origin.(*net.TCPConn).CloseWrite()
-		}()
-		if _, err := io.Copy(c, origin); err != nil {
-			panic(http.ErrAbortHandler)
-		}
-		r.Body.Close()
-		<-done
+		origin.(*net.TCPConn).CloseWrite()
+	}()
+	if _, err := io.Copy(c, origin); err != nil {
+		panic(http.ErrAbortHandler)
 	}
+	r.Body.Close()
+	<-done
 }
