@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/netip"
@@ -87,6 +88,11 @@ func (w *parts) edge(ctx context.Context, server *url.URL) (*edgeParts, error) {
 	}
 	if err := w.openStore(ctx); err != nil {
 		return nil, err
+	}
+	if server.Scheme == "https" && len(w.plan.edgeCAs.pems) == 0 {
+		// The handshake will want them. On Linux they are hundreds of files, 10 ms
+		// of work, which the way to the edge is long enough for.
+		go x509.SystemCertPool() // ends when they are read
 	}
 	e := &edgeParts{http: &proxy.Transport{Selector: s, TLS: w.edgeTLS()}}
 	e.client = w.client(server, proxy.Dial(s, server), w.tokens(server, e.http))
