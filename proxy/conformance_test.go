@@ -93,13 +93,30 @@ func socksProxy(t testing.TB, leadsTo, early string) *running {
 			return
 		}
 		io.WriteString(c, "\x01\x00")
-		got = make([]byte, 5)
-		io.ReadFull(c, got)
-		if _, err := io.ReadFull(c, make([]byte, int(got[4])+2)); err != nil {
+		socksLead(c, leadsTo, early)
+	})}
+}
+
+// openSocks is one that asks for no password.
+func openSocks(t testing.TB, leadsTo string) *running {
+	return &running{addr: serve(t, func(c net.Conn, _ int) {
+		got := make([]byte, 3)
+		if io.ReadFull(c, got); string(got) != "\x05\x01\x00" {
 			return
 		}
-		lead(c, leadsTo, socksOpen+early)
+		io.WriteString(c, "\x05\x00")
+		socksLead(c, leadsTo, "")
 	})}
+}
+
+// socksLead reads a request with a name in it, and opens the tunnel.
+func socksLead(c net.Conn, leadsTo, early string) {
+	got := make([]byte, 5)
+	io.ReadFull(c, got)
+	if _, err := io.ReadFull(c, make([]byte, int(got[4])+2)); err != nil {
+		return
+	}
+	lead(c, leadsTo, socksOpen+early)
 }
 
 // lead says that c is open and joins it to what listens on leadsTo.
