@@ -59,7 +59,7 @@ func TestKeyring(t *testing.T) {
 			}
 			unattended(t, args, k.Env, 3, "they are those that the keyring has")
 			if bare.Scheme == "http" { // its answers are in the log
-				wrongOnce(t, slices.DeleteFunc(slices.Clone(args), func(a string) bool { return a == "--listen" || a == "-" }), k.Env)
+				wrongOnce(t, slices.DeleteFunc(slices.Clone(args), func(a string) bool { return a == "--listen" || a == "-" }), k.Env, 1)
 			}
 			onTerminal(t, append(args, "--save"), k.Env, func(s *screen) {
 				s.sees("it refused what the keyring has for it")
@@ -95,8 +95,9 @@ func TestPromptIsInterrupted(t *testing.T) {
 	})
 }
 
-// wrongOnce: eight connections at once, and the proxy sees the wrong password once.
-func wrongOnce(t *testing.T, args, env []string) {
+// wrongOnce: eight connections at once, and the proxy sees the wrong password
+// once, to which it answers so many times that it wants another.
+func wrongOnce(t *testing.T, args, env []string, asks int) {
 	t.Helper()
 	tun := openAt(t, t.TempDir(), args, env...)
 	var all sync.WaitGroup
@@ -115,8 +116,8 @@ func wrongOnce(t *testing.T, args, env []string) {
 	tun.log.await(t, regexp.MustCompile(`(?s)(error: .*){8}`)) // each connection's line
 	said := tun.log.String()
 	// Each connection to the proxy is asked once; what is more are passwords that it refused.
-	if n := strings.Count(said, "status=407") - strings.Count(said, "dialed hop="); n != 1 {
-		t.Errorf("the proxy saw the password %d times:\n%s", n, said)
+	if n := strings.Count(said, "status=407") - strings.Count(said, "dialed hop="); n != asks {
+		t.Errorf("the proxy refused %d times, want %d:\n%s", n, asks, said)
 	}
 	if strings.Contains(said, "wr0ng") {
 		t.Errorf("the program said\n%s", said)
