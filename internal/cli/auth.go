@@ -38,11 +38,7 @@ func (p *program) auth() *cobra.Command {
 		Long:    authLong,
 		Example: authExample,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			server, err := p.server(cmd, args)
-			if err != nil {
-				return err
-			}
-			q, err := p.inquire(cmd, f, server)
+			q, err := p.inquireArgs(cmd, f, args)
 			if err != nil {
 				return err
 			}
@@ -51,9 +47,9 @@ func (p *program) auth() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			p.rememberServer(server)
+			p.rememberServer(q.server)
 			if asJSON {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(person{shownURL(server), user, token})
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(person{shownURL(q.server), user, token})
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), token)
 			return err

@@ -25,6 +25,15 @@ type inquiry struct {
 // first may be one that another process left, and stale, too.
 const renewals = 3
 
+// inquireArgs is inquire about the server that a command's arguments name.
+func (p *program) inquireArgs(cmd *cobra.Command, f reachFlags, args []string) (*inquiry, error) {
+	server, err := p.server(cmd, args)
+	if err != nil {
+		return nil, err
+	}
+	return p.inquire(cmd, f, server)
+}
+
 // inquire prepares questions to a server, as the flags say. Close ends it.
 func (p *program) inquire(cmd *cobra.Command, f reachFlags, server *url.URL) (*inquiry, error) {
 	r, err := f.check(cmd, p.Getenv)

@@ -25,11 +25,7 @@ func (p *program) whoami() *cobra.Command {
 		Example: `  pomerium-cli whoami https://pomerium.example.com
   pomerium-cli whoami --json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			server, err := p.server(cmd, args)
-			if err != nil {
-				return err
-			}
-			q, err := p.inquire(cmd, f, server)
+			q, err := p.inquireArgs(cmd, f, args)
 			if err != nil {
 				return err
 			}
@@ -39,8 +35,8 @@ func (p *program) whoami() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			p.rememberServer(server)
-			who := person{Server: shownURL(server), User: user}
+			p.rememberServer(q.server)
+			who := person{Server: shownURL(q.server), User: user}
 			if asJSON {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(who)
 			}
