@@ -95,29 +95,58 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// measured is what check says, with --json, of what it measured.
+type measured struct {
+	Step, State string
+	Survived    float64 `json:"survived_s"`
+	Cut         float64 `json:"cut_s"`
+	Closed      bool
+	Hint, Ask   string
+	Trips       struct{ Count int }
+	Down        struct {
+		Bytes   int64
+		Seconds float64
+		Rate    float64 `json:"bytes_per_second"`
+	}
+}
+
+// measure runs check, and returns the last n of its steps.
+func measure(t *testing.T, n int, args []string) []measured {
+	t.Helper()
+	r := run(t, nil, binary, append(args, "--json")...)
+	var report struct{ Steps []measured }
+	if err := json.Unmarshal([]byte(r.stdout), &report); err != nil || r.code != 0 || len(report.Steps) < n {
+		t.Fatalf("exit code %d, %v: %s%s", r.code, err, r.stdout, r.stderr)
+	}
+	return report.Steps[len(report.Steps)-n:]
+}
+
 // TestCheckIdle finds the limit of a squid that cuts what is silent for five seconds.
 func TestCheckIdle(t *testing.T) {
 	oneWay(t)
-	r := run(t, nil, binary, check(proxy(t, "squid-idle"), world.Echo, append(goodToken, "--idle=16s", "--speed", "--json")...)...)
-	var report struct {
-		Steps []struct {
-			Step      string
-			Survived  float64 `json:"survived_s"`
-			Cut       float64 `json:"cut_s"`
-			Closed    bool
-			Hint, Ask string
-			Trips     struct{ Count int }
-		}
-	}
-	if err := json.Unmarshal([]byte(r.stdout), &report); err != nil || r.code != 0 || len(report.Steps) == 0 {
-		t.Fatalf("exit code %d, %v: %s%s", r.code, err, r.stdout, r.stderr)
-	}
-	idle, trips := report.Steps[len(report.Steps)-1], report.Steps[len(report.Steps)-2]
+	idle := measure(t, 1, check(proxy(t, "squid-idle"), world.Echo, append(goodToken, "--idle=16s")...))[0]
 	if idle.Step != "idle" || idle.Survived != 4 || !idle.Closed || idle.Cut < 4 || idle.Cut >= 8 || // squid counts in seconds of its own
 		!strings.Contains(idle.Hint, "--keep-alive") || !strings.Contains(idle.Ask, "without a byte") {
 		t.Errorf("%+v", idle)
 	}
-	if trips.Step != "trips" || trips.Trips.Count != 20 {
-		t.Errorf("%+v", trips)
+}
+
+// TestCheckSpeed: every byte that the edge sends is counted, but for the first answer, and none twice.
+func TestCheckSpeed(t *testing.T) {
+	oneWay(t)
+	for _, kind := range []string{"squid", "dante"} {
+		before := w.SignIn.Sent()
+		steps := measure(t, 2, check(proxy(t, kind), world.Echo, append(goodToken, "--speed")...))
+		sent := w.SignIn.Sent() - before
+		if s := steps[0]; s.Step != "trips" || s.State != "ok" || s.Trips.Count != 20 {
+			t.Errorf("%s: %+v", kind, s)
+		}
+		s := steps[1]
+		if s.Step != "speed" || s.State != "ok" || s.Down.Bytes != 32*world.ScriptSize || s.Down.Bytes+world.ScriptSize != sent {
+			t.Errorf("%s: %d bytes were sent: %+v", kind, sent, s)
+		}
+		if d := s.Down; d.Rate <= 0 || int64(d.Rate*d.Seconds+.5) != d.Bytes {
+			t.Errorf("%s: %+v", kind, d)
+		}
 	}
 }

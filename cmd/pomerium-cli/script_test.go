@@ -324,7 +324,8 @@ var moving = []struct {
 	{regexp.MustCompile(`(127\.0\.0\.1|edge\.lab):[0-9]{5}\b`), "$1:12345"},
 	{regexp.MustCompile(`request id [0-9a-f-]{36}`), "request id ID"},
 	{regexp.MustCompile(`lookup (\S+)( on \S+)?: .*`), "lookup $1: ..."},
-	{regexp.MustCompile(`[0-9.]+ ms the middle one, from [0-9.]+ to [0-9.]+ ms`), "0.00 ms the middle one"},
+	{regexp.MustCompile(`[0-9.]+ ms \([0-9.]+ to [0-9.]+\)`), "0.00 ms (0.00 to 0.00)"},
+	{regexp.MustCompile(`[0-9.]+ [MG]B/s down \(([0-9.]+ MB) in [0-9.]+ s\)`), "0 MB/s down ($1 in 0 s)"},
 }
 
 // still writes what the last command printed to a file, without what differs

@@ -71,6 +71,7 @@ const (
 	StepUDP         = "udp"         // a QUIC server answers at the edge
 	StepIdle        = "idle"        // how long a silence the path survives
 	StepTrips       = "trips"       // round trips
+	StepSpeed       = "speed"       // how fast bytes come
 )
 
 // A Step is one thing that was tried. Which members it has depends on its name.
@@ -80,7 +81,7 @@ type Step struct {
 	At        string   `json:"at,omitempty"`         // the URL of the proxy, or of the edge
 	Millis    float64  `json:"ms,omitempty"`         // how long it took
 	Addresses []string `json:"addresses,omitempty"`  // resolve: those of the name; tcp: the one that was reached
-	Target    string   `json:"target,omitempty"`     // connect, destination, udp: host:port
+	Target    string   `json:"target,omitempty"`     // connect, destination, udp: host:port; speed: the path that was asked for
 	Status    int      `json:"status,omitempty"`     // of an HTTP answer, or the reply of SOCKS5
 	TLS       string   `json:"tls,omitempty"`        // its version
 	Protocol  string   `json:"protocol,omitempty"`   // that ALPN picked, or that a tunnel goes by
@@ -94,6 +95,7 @@ type Step struct {
 	Cut       float64  `json:"cut_s,omitempty"`      // idle: the silence that was not
 	Closed    bool     `json:"closed,omitempty"`     // idle: the cut was a close, not silence
 	Trips     *Trips   `json:"trips,omitempty"`
+	Down      *Down    `json:"down,omitempty"` // speed: from the edge
 	Error     string   `json:"error,omitempty"`
 	Hint      string   `json:"hint,omitempty"` // what to try
 	Ask       string   `json:"ask,omitempty"`  // what to ask of whoever runs the network
@@ -110,4 +112,11 @@ type Trips struct {
 	Least  float64 `json:"least_ms"`
 	Median float64 `json:"median_ms"`
 	Most   float64 `json:"most_ms"`
+}
+
+// Down is how fast bytes came from the edge.
+type Down struct {
+	Bytes   int64   `json:"bytes"`
+	Seconds float64 `json:"seconds"` // in which they came: what passed between two answers is left out
+	Rate    float64 `json:"bytes_per_second"`
 }

@@ -35,7 +35,7 @@ type Walk struct {
 	Teller Teller
 
 	Idle  time.Duration // the longest silence to try; 0: none is tried
-	Trips int           // how many round trips to time; 0: none
+	Speed bool          // measure round trips, and how fast bytes come
 }
 
 // A Teller hears of what is found, as it is found.
@@ -165,8 +165,8 @@ func (w *Walk) walkOn(ctx context.Context, way proxy.Way) ([]Step, error) {
 		}
 	}
 	add(w.udp(ctx, way, header.Get("Alt-Svc")))
-	if w.Trips > 0 {
-		add(w.trips(ctx, way))
+	if w.Speed {
+		w.speed(ctx, way, add)
 	}
 	if w.Idle > 0 {
 		add(w.idle(ctx, way))

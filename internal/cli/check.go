@@ -39,9 +39,6 @@ const checkExample = `  pomerium-cli check db.internal:5432 --pomerium-url https
   # after how long a silence does something cut connections? (4 minutes)
   pomerium-cli check --pomerium-url https://pomerium.example.com --idle`
 
-// timedTrips is how many round trips --speed times.
-const timedTrips = 20
-
 // checkFlags are the flags of the command check, as they were given.
 type checkFlags struct {
 	tcpFlags
@@ -72,7 +69,7 @@ func (p *program) check() *cobra.Command {
 	under(cmd, "The check", func(s *pflag.FlagSet) {
 		s.BoolVar(&f.json, "json", false, "print one JSON document, for machines")
 		s.BoolVar(&f.signIn, "sign-in", false, "sign in with a browser if the server wants that")
-		s.BoolVar(&f.speed, "speed", false, "time 20 round trips to the server and back")
+		s.BoolVar(&f.speed, "speed", false, "time 20 round trips to the server, and how fast bytes come from it")
 		s.DurationVar(&f.idle, "idle", 0, "leave connections silent, for this `time` at most, to see whether something cuts them")
 		s.Lookup("idle").NoOptDefVal = "4m0s"
 	})
@@ -179,10 +176,7 @@ func (w *parts) ways(ctx context.Context, server *url.URL) ([]proxy.Way, error) 
 
 // walk makes the walk of a route.
 func (w *parts) walk(r route, ways []proxy.Way, f checkFlags) (*check.Walk, error) {
-	walk := &check.Walk{Ways: ways, Edge: r.edge, Destination: r.destination, TLS: w.edgeTLS(), Explain: explain, Idle: f.idle}
-	if f.speed {
-		walk.Trips = timedTrips
-	}
+	walk := &check.Walk{Ways: ways, Edge: r.edge, Destination: r.destination, TLS: w.edgeTLS(), Explain: explain, Idle: f.idle, Speed: f.speed}
 	if len(ways) > 1 {
 		walk.Dead = newDeadWays(w.ui.log).Dead
 	}

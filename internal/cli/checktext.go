@@ -99,6 +99,7 @@ var patiently = map[string]string{
 	check.StepDestination: "opening a tunnel",
 	check.StepUDP:         "looking for HTTP/3",
 	check.StepTrips:       "timing round trips",
+	check.StepSpeed:       "timing bytes",
 }
 
 // Waiting implements check.Teller.

@@ -32,7 +32,8 @@ func stepWords(s check.Step) (what, detail string) {
 		check.StepDestination: {"tunnel to " + s.Target, "open, and closed again; handshakes included"},
 		check.StepUDP:         {"HTTP/3", udpWords(s)},
 		check.StepIdle:        {"silence", idleWords(s)},
-		check.StepTrips:       {"round trips", tripWords(s.Trips)},
+		check.StepTrips:       {"round trip", tripWords(s.Trips)},
+		check.StepSpeed:       {"speed", speedWords(s.Down)},
 	}[s.Name]
 	if !ok {
 		return s.Name, ""
@@ -111,7 +112,23 @@ func tripWords(t *check.Trips) string {
 	if t == nil {
 		return ""
 	}
-	return fmt.Sprintf("%d of GET /ping on one connection: %.2f ms the middle one, from %.2f to %.2f ms", t.Count, t.Median, t.Least, t.Most)
+	return fmt.Sprintf("%.2f ms (%.2f to %.2f), %d of GET /ping on one connection", t.Median, t.Least, t.Most, t.Count)
+}
+
+func speedWords(d *check.Down) string {
+	if d == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s/s down (%s in %.2g s)", amount(d.Rate), amount(float64(d.Bytes)), d.Seconds)
+}
+
+// amount is a number of bytes in three digits.
+func amount(bytes float64) string {
+	units := []string{"bytes", "kB", "MB", "GB"}
+	for bytes >= 999.5 && len(units) > 1 {
+		bytes, units = bytes/1000, units[1:]
+	}
+	return fmt.Sprintf("%.3g %s", bytes, units[0])
 }
 
 // gist is the error of a step without what stands in the lines above it.

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/pomerium/pomerium-cli/internal/edge"
@@ -50,55 +49,39 @@ func (w *Walk) open(ctx context.Context, way proxy.Way) (*line, error) {
 
 // trip asks for a page and waits for the answer, whatever that is.
 func (l *line) trip(limit time.Duration) error {
-	if err := l.SetDeadline(time.Now().Add(limit)); err != nil {
-		return err
-	}
-	if _, err := fmt.Fprintf(l, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\n\r\n", pingPath, l.host, edge.UserAgent); err != nil {
-		return err
-	}
-	resp, err := http.ReadResponse(l.in, nil)
+	resp, err := l.get(pingPath, time.Now().Add(limit))
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	if _, err := io.Copy(io.Discard, io.LimitReader(resp.Body, edge.MaxBody)); err != nil {
-		return err
+	_, err = discard(resp)
+	return err
+}
+
+// get asks for a page. All of the answer has to come until end.
+func (l *line) get(path string, end time.Time) (*http.Response, error) {
+	if err := l.SetDeadline(end); err != nil {
+		return nil, err
 	}
-	if resp.Close {
-		return errLineEnds
+	if _, err := fmt.Fprintf(l, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\n\r\n", path, l.host, edge.UserAgent); err != nil {
+		return nil, err
 	}
-	return nil
+	return http.ReadResponse(l.in, nil)
+}
+
+// discard reads the rest of an answer.
+func discard(resp *http.Response) (n int64, err error) {
+	n, err = io.Copy(io.Discard, resp.Body)
+	if err == nil && resp.Close {
+		err = errLineEnds
+	}
+	return n, err
 }
 
 var errLineEnds = errors.New("the edge closes the connection after one answer")
 
 // tripLimit bounds one round trip.
 const tripLimit = 15 * time.Second
-
-// trips times round trips on one connection, one after the other.
-func (w *Walk) trips(ctx context.Context, way proxy.Way) Step {
-	defer w.waiting(StepTrips)()
-	s := Step{Name: StepTrips, State: OK, At: w.at()}
-	l, err := w.open(ctx, way)
-	if err != nil {
-		return w.noted(s, err)
-	}
-	defer l.Close()
-	defer context.AfterFunc(ctx, func() { l.Close() })()
-	times := make([]time.Duration, 0, w.Trips)
-	for range w.Trips + 1 { // the first has the server look things up
-		start := time.Now()
-		if err := l.trip(tripLimit); err != nil {
-			return w.noted(s, err)
-		}
-		times = append(times, time.Since(start))
-	}
-	times = times[1:]
-	slices.Sort(times)
-	millis := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-	s.Trips = &Trips{Count: len(times), Least: millis(times[0]), Median: millis(times[len(times)/2]), Most: millis(times[len(times)-1])}
-	return s
-}
 
 // noted is a measurement that came to nothing.
 func (w *Walk) noted(s Step, err error) Step {
