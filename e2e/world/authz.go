@@ -52,6 +52,13 @@ func (a *Authz) Issue(token string) {
 	a.valid[token] = true
 }
 
+// Revoke ends a token's session.
+func (a *Authz) Revoke(token string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.valid, token)
+}
+
 // Seen returns the tokens of the requests so far; a request without one counts as "".
 func (a *Authz) Seen() []string {
 	a.mu.Lock()
@@ -81,6 +88,9 @@ func (a *Authz) Check(_ context.Context, r *authv3.CheckRequest) (*authv3.CheckR
 		return deny(401, "Unauthenticated", header, asJSON), nil
 	case token == DeniedToken:
 		return deny(403, "Forbidden", header, asJSON), nil
+	case strings.HasPrefix(r.GetAttributes().GetRequest().GetHttp().GetHost(), KubernetesName+":"):
+		return &authv3.CheckResponse{Status: &rpc.Status{Code: int32(codes.OK)}, HttpResponse: &authv3.CheckResponse_OkResponse{
+			OkResponse: &authv3.OkHttpResponse{Headers: headerFields("authorization", "Bearer "+kubernetesToken)}}}, nil
 	}
 	return &authv3.CheckResponse{Status: &rpc.Status{Code: int32(codes.OK)}}, nil
 }
@@ -101,22 +111,30 @@ func credential(own, authorization string) string {
 func deny(status int32, reason string, header map[string]string, asJSON bool, fields ...string) *authv3.CheckResponse {
 	id := header["x-request-id"]
 	var body string
-	if asJSON {
+	switch {
+	case strings.Contains(header["user-agent"], "kubernetes/"):
+		body, fields = kubernetesStatus(int(status), reason, reason), append(fields, "content-type", "application/json")
+	case asJSON:
 		doc, _ := json.Marshal(map[string]string{"error": reason, "request_id": id}) // strings cannot fail
 		body, fields = string(doc), append(fields, "content-type", "application/json")
-	} else {
+	default:
 		body = fmt.Sprintf("<!DOCTYPE html>\n<html><head><title>%s</title></head><body><h1>%d %s</h1><p>Request ID: %s</p></body></html>\n",
 			reason, status, reason, id)
 		fields = append(fields, "content-type", "text/html; charset=UTF-8", "x-pomerium-intercepted-response", "true")
 	}
-	denied := &authv3.DeniedHttpResponse{Status: &typev3.HttpStatus{Code: typev3.StatusCode(status)}, Body: body}
-	for i := 0; i < len(fields); i += 2 {
-		denied.Headers = append(denied.Headers, &corev3.HeaderValueOption{
-			Header: &corev3.HeaderValue{Key: fields[i], Value: fields[i+1]},
-		})
+	denied := &authv3.DeniedHttpResponse{
+		Status: &typev3.HttpStatus{Code: typev3.StatusCode(status)}, Headers: headerFields(fields...), Body: body,
 	}
 	return &authv3.CheckResponse{
 		Status:       &rpc.Status{Code: int32(codes.PermissionDenied)},
 		HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: denied},
 	}
+}
+
+// headerFields are names, each with its value.
+func headerFields(fields ...string) (options []*corev3.HeaderValueOption) {
+	for i := 0; i < len(fields); i += 2 {
+		options = append(options, &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: fields[i], Value: fields[i+1]}})
+	}
+	return options
 }

@@ -31,12 +31,14 @@ const (
 type listener struct {
 	Name, ALPN, Codec string
 	Port              int
+	MTLS              bool // clients have to show a certificate
 }
 
 var listeners = []listener{
 	{Name: "auto", Port: 8443, Codec: "AUTO", ALPN: "h2, http/1.1"},
 	{Name: "h1", Port: 8444, Codec: "HTTP1", ALPN: "http/1.1"},
 	{Name: "h2", Port: 8445, Codec: "HTTP2", ALPN: "h2"},
+	{Name: "mtls", Port: 8446, Codec: "AUTO", ALPN: "h2, http/1.1", MTLS: true},
 	{Name: "text", Port: 8080, Codec: "AUTO"},
 }
 
@@ -60,9 +62,16 @@ type Envoy struct {
 //go:embed envoy.yaml.tmpl
 var envoyConfig string
 
-// StartEnvoy starts an edge on a host. From lists the addresses that it may be reached from: connections from others are
-// counted and cut. The addresses of the authorization and sign-in services are on the host.
-func StartEnvoy(ctx context.Context, h *Host, ca Authority, from []string, authz, signIn string, routes []Route) (*Envoy, error) {
+// EnvoyConfig is what an edge is told.
+type EnvoyConfig struct {
+	Server, Clients, Cluster  Authority // of its own certificate, of clients where it wants to see one, of the API server
+	From                      []string  // addresses that it may be reached from: connections from others are counted and cut
+	Authz, SignIn, Kubernetes string    // addresses of services on its host
+	Routes                    []Route
+}
+
+// StartEnvoy starts an edge on a host.
+func StartEnvoy(ctx context.Context, h *Host, c EnvoyConfig) (*Envoy, error) {
 	conf := filepath.Join(h.dir, "envoy.yaml")
 	f, err := os.Create(conf)
 	if err != nil {
@@ -70,8 +79,8 @@ func StartEnvoy(ctx context.Context, h *Host, ca Authority, from []string, authz
 	}
 	defer f.Close()
 	err = template.Must(template.New("").Funcs(template.FuncMap{"endpoint": endpoint}).Parse(envoyConfig)).Execute(f, map[string]any{
-		"Listeners": listeners, "Address": edgeAddr, "Name": EdgeName, "From": from, "Cert": ca.Cert, "Key": ca.Key,
-		"AccessLog": filepath.Join(h.dir, "access.log"), "Routes": routes, "Authz": authz, "SignIn": signIn,
+		"Listeners": listeners, "Address": edgeAddr, "Name": EdgeName, "Cluster": KubernetesName,
+		"AccessLog": filepath.Join(h.dir, "access.log"), "Config": c,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("writing the edge's configuration: %w", err)

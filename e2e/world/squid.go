@@ -63,7 +63,7 @@ func startIdleSquid(ctx context.Context, w *World) (*Process, error) {
 
 func (w *World) squid(ctx context.Context, name string, port int, config string) (*Process, error) {
 	conf := filepath.Join(w.ProxyHost.dir, name+".conf")
-	text := fmt.Sprintf(config, w.ProxyHost.dir, proxyAddr, w.proxyCA.Cert, w.proxyCA.Key, w.clientCA.CA)
+	text := fmt.Sprintf(config, w.ProxyHost.dir, proxyAddr, w.proxyCA.Cert, w.proxyCA.Key, w.ClientCA.CA)
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 		return nil, err
 	}

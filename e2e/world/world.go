@@ -21,15 +21,16 @@ import (
 // World is a running network with an edge.
 type World struct {
 	*Network
-	CA     Authority // has issued the edge's certificate
-	Envoy  *Envoy
-	Authz  *Authz
-	SignIn *SignIn
-	Dir    string // files of all parts, readable by everybody
+	CA         Authority // has issued the edge's certificate
+	Envoy      *Envoy
+	Authz      *Authz
+	SignIn     *SignIn
+	Kubernetes *Kubernetes
+	Dir        string // files of all parts, readable by everybody
 
 	idp      *IdentityProvider // nil: not started yet
 	proxyCA  Authority
-	clientCA Authority // of the certificate that some proxies want to see
+	ClientCA Authority // of the certificate that some proxies want to see
 	mu       sync.Mutex
 	programs map[string]*Process // the forward proxies and servers that run
 	close    []func()
@@ -55,13 +56,13 @@ func Start(ctx context.Context) (_ *World, err error) {
 		return nil, err
 	}
 	w.onClose(w.Network.Close)
-	if w.CA, err = NewAuthority(w.Dir, "edge", EdgeName); err != nil {
+	if w.CA, err = NewAuthority(w.Dir, "edge", EdgeName, KubernetesName); err != nil {
 		return nil, err
 	}
 	if w.proxyCA, err = NewAuthority(w.Dir, "proxy", "proxy.test"); err != nil {
 		return nil, err
 	}
-	if w.clientCA, err = NewAuthority(w.Dir, "client", "user.test"); err != nil {
+	if w.ClientCA, err = NewAuthority(w.Dir, "client", "user.test"); err != nil {
 		return nil, err
 	}
 	authz, err := w.serve("127.0.0.1:0", func(ln net.Listener) {
@@ -78,6 +79,17 @@ func Start(ctx context.Context) (_ *World, err error) {
 	if err != nil {
 		return nil, err
 	}
+	cluster, err := NewAuthority(w.Dir, "cluster", KubernetesName)
+	if err != nil {
+		return nil, err
+	}
+	kubernetes, err := w.serve("127.0.0.1:0", func(ln net.Listener) {
+		w.Kubernetes = StartKubernetes(ln, cluster)
+		w.onClose(w.Kubernetes.Close)
+	})
+	if err != nil {
+		return nil, err
+	}
 	for addr, serve := range map[string]func(net.Listener){
 		echoAddr: ServeEcho, targetAddr: ServeTarget, webAddr: ServeWeb,
 	} {
@@ -89,7 +101,10 @@ func Start(ctx context.Context) (_ *World, err error) {
 			return nil, err
 		}
 	}
-	w.Envoy, err = StartEnvoy(ctx, w.EdgeHost, w.CA, []string{proxyOuter, edgeAddr}, authz, signIn, routes)
+	w.Envoy, err = StartEnvoy(ctx, w.EdgeHost, EnvoyConfig{
+		Server: w.CA, Clients: w.ClientCA, Cluster: cluster, From: []string{proxyOuter, edgeAddr},
+		Authz: authz, SignIn: signIn, Kubernetes: kubernetes, Routes: routes,
+	})
 	return w, err
 }
 
