@@ -20,7 +20,7 @@ const module = "github.com/pomerium/pomerium-cli/"
 var arrows = map[string][]string{
 	"cmd/pomerium-cli": {"internal/cli"},
 	"internal/cli": {"internal/check", "internal/edge", "internal/keyring", "internal/kubecred", "internal/lab", "internal/listen", "internal/login", "internal/pac", "internal/portal", "internal/relay",
-		"internal/sysproxy", "internal/token", "proxy", "tunnel"},
+		"internal/swap", "internal/sysproxy", "internal/token", "proxy", "tunnel"},
 	"tunnel":             {"internal/edge", "internal/h2connect", "internal/sock"},
 	"proxy":              {"internal/h2connect", "internal/sock"},
 	"internal/login":     {"internal/edge"},
@@ -29,13 +29,14 @@ var arrows = map[string][]string{
 	"internal/h2connect": {"internal/sock"},
 	"internal/check":     {"internal/edge", "internal/login", "proxy", "tunnel"},
 	"internal/portal":    {"internal/edge"},
-	"internal/kubecred":  {},
+	"internal/kubecred":  {"internal/swap"},
 	"internal/edge":      {},
 	"internal/keyring":   {},
-	"internal/pac":       {},
+	"internal/pac":       {"internal/swap"},
 	"internal/sysproxy":  {},
-	"internal/token":     {},
+	"internal/token":     {"internal/swap"},
 	"internal/sock":      {},
+	"internal/swap":      {},
 	"internal/lab":       {},
 	"internal/nettest":   {}, // in no other row: it is for tests, whose imports are not looked at
 }

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pomerium/pomerium-cli/internal/swap"
 	"github.com/pomerium/pomerium-cli/proxy"
 )
 
@@ -128,22 +129,5 @@ func (d *deadWays) write() error {
 		}
 		fmt.Fprintf(&text, "%s %d\n", key, until.Unix())
 	}
-	if err := os.MkdirAll(filepath.Dir(d.path), 0o700); err != nil {
-		return err
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(d.path), ".dead-ways.*") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = tmp.WriteString(text.String())
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), d.path)
-	}
-	if err != nil {
-		_ = os.Remove(tmp.Name())
-	}
-	return err
+	return swap.File(d.path, []byte(text.String()), 0o600)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pomerium/pomerium-cli/internal/edge"
+	"github.com/pomerium/pomerium-cli/internal/swap"
 )
 
 // envURL is the server of whoever names none.
@@ -97,37 +98,9 @@ func (p *program) rememberServer(server *url.URL) {
 	}
 	dir, err := cacheDir()
 	if err == nil {
-		err = os.MkdirAll(dir, 0o700)
-	}
-	if err == nil {
-		err = replaceFile(filepath.Join(dir, lastURL), []byte(shownURL(server)), 0o600)
+		err = swap.File(filepath.Join(dir, lastURL), []byte(shownURL(server)), 0o600)
 	}
 	if err != nil {
 		p.ui().log.Debug("the server is not remembered", "err", err)
 	}
-}
-
-// replaceFile gives a file its new content in one step.
-func replaceFile(path string, data []byte, mode os.FileMode) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(data)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil && mode != 0o600 {
-		err = os.Chmod(tmp.Name(), mode)
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(tmp.Name())
-	}
-	return err
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/pomerium/pomerium-cli/internal/swap"
 )
 
 const sshConfigLong = `Print ssh configuration with which ssh goes through Pomerium by itself.
@@ -265,8 +267,5 @@ func editFile(path string, edit func(text string) (string, error)) (changed bool
 	if err != nil || text == string(data) {
 		return false, err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return false, err
-	}
-	return true, replaceFile(path, []byte(text), mode)
+	return true, swap.File(path, []byte(text), mode)
 }

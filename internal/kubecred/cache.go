@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/pomerium/pomerium-cli/internal/swap"
 )
 
 // keptFor is what a file says of its validity, for the existing client, which
@@ -60,26 +62,9 @@ func tokenIn(data []byte) string {
 
 // Save keeps a token for a URL, for its owner alone.
 func (c Cache) Save(url, token string) error {
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
-		return err
-	}
 	until := time.Now().Add(keptFor).UTC().Format(time.RFC3339)
 	data, _ := json.Marshal(credential{kind, group + "v1beta1", &status{Expiration: until, Token: Prefix + token}}) // strings: cannot fail
-	tmp, err := os.CreateTemp(c.Dir, ".new.*")
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(append(data, '\n'))
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), c.path(url))
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(tmp.Name()))
-	}
-	return nil
+	return swap.File(c.path(url), append(data, '\n'), 0o600)
 }
 
 // Delete drops the token kept for a URL, if it still is the given one.

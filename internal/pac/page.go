@@ -8,8 +8,9 @@ import (
 	"encoding/json"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
+
+	"github.com/pomerium/pomerium-cli/internal/swap"
 )
 
 // page is a script as its server sent it. What has a name in capitals is the
@@ -76,22 +77,7 @@ func (s *Source) replaceCopy() error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(s.c.Copy), 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(s.c.Copy), filepath.Base(s.c.Copy)+".*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // no longer there once renamed
-	_, err = f.Write(append(append(head, '\n'), s.kept.body...))
-	if err2 := f.Close(); err == nil {
-		err = err2
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), s.c.Copy)
+	return swap.File(s.c.Copy, append(append(head, '\n'), s.kept.body...), 0o600)
 }
 
 func (s *Source) key() string {

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/pomerium/pomerium-cli/internal/swap"
 )
 
 // maxSize bounds the size of a token, in bytes: the edge takes no header of more
@@ -48,36 +50,12 @@ func read(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(file, maxFile+1))
 }
 
-// replace gives the file at path a new content, in one step. It makes the
-// directory, and takes away what killed processes have left of such a step.
+// replace gives the file at path a new content, in one step, and takes away what
+// killed processes have left of such a step.
 func replace(path string, content []byte) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
 	sweep(path)
-	tmp, err := os.CreateTemp(dir, tempPrefix(path)+"*")
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(content)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(tmp.Name()))
-	}
-	return nil
+	return swap.File(path, content, 0o600)
 }
-
-// tempPrefix is what the names of temporary files for path begin with.
-func tempPrefix(path string) string { return "." + filepath.Base(path) + "." }
 
 // sweep removes the temporary files for path that nobody will finish: they hold
 // tokens.
@@ -87,7 +65,7 @@ func sweep(path string) {
 		return // the step itself will tell
 	}
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), tempPrefix(path)) {
+		if !strings.HasPrefix(e.Name(), swap.Prefix(path)) {
 			continue
 		}
 		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > halfMade {
@@ -128,7 +106,7 @@ func dropAside(path, token string, parse func([]byte) (string, error)) error {
 
 // asideName makes an empty file beside path, for its owner alone.
 func asideName(path string) (string, error) {
-	tmp, err := os.CreateTemp(filepath.Dir(path), tempPrefix(path)+"*")
+	tmp, err := os.CreateTemp(filepath.Dir(path), swap.Prefix(path)+"*")
 	if err != nil {
 		return "", err
 	}

@@ -1,0 +1,44 @@
+// Package swap gives a file a new content in one step: whoever reads it, and
+// whenever this process is killed, finds the old content or the new one.
+package swap
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Prefix is what the names of the temporary files for path begin with. They are
+// in its directory, and stay there when the process is killed.
+func Prefix(path string) string { return "." + filepath.Base(path) + "." }
+
+// File writes a content to path, with the given mode, and makes the directory, for
+// its owner alone, where there is none. A link at path is replaced.
+func File(path string, content []byte, mode fs.FileMode) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(dir, Prefix(path)+"*") // mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = tmp.Write(content)
+	if err == nil && mode != 0o600 {
+		err = os.Chmod(tmp.Name(), mode)
+	}
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if cerr := tmp.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(tmp.Name()))
+	}
+	return nil
+}
