@@ -41,6 +41,9 @@ var records = map[string]func(*Recorder, attributes) Step{
 	"proxy connected": func(_ *Recorder, a attributes) Step {
 		return Step{Name: StepConnect, At: a.text("hop"), Target: a.text("target"), Status: a.number("status"), Protocol: a.text("alpn")}
 	},
+	"tunnel open": func(r *Recorder, a attributes) Step {
+		return Step{Name: StepDestination, At: r.edge, Target: a.text("destination"), Protocol: a.text("protocol")}
+	},
 	"edge tls": func(r *Recorder, a attributes) Step {
 		return Step{Name: StepTLS, At: r.edge, TLS: a.text("version"), Protocol: a.text("alpn"), Issuer: a.text("issuer")}
 	},

@@ -239,9 +239,18 @@ func (w *Walk) connect(ctx context.Context, way proxy.Way, refused error, add fu
 	defer w.waiting(StepDestination)()
 	client := w.Client(way)
 	defer client.Close()
+	step := Step{Name: StepDestination, State: OK, At: w.at(), Status: http.StatusOK}
+	stop := w.Recorder.listen(w.at(), w.at(), func(s Step) {
+		switch s.Name {
+		case StepDestination:
+			step.Protocol = s.Protocol
+		case StepWarning: // the steps of the way have been told
+			add(s)
+		}
+	})
 	start := time.Now()
 	stream, err := client.Connect(ctx, w.Destination)
-	step := Step{Name: StepDestination, State: OK, At: w.at(), Status: http.StatusOK}
+	stop()
 	switch {
 	case err == nil:
 		stream.Close()

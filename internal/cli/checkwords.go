@@ -29,7 +29,7 @@ func stepWords(s check.Step) (what, detail string) {
 		check.StepWarning:     {s.Error, ""},
 		check.StepAnswer:      {"answer", answerWords(s)},
 		check.StepToken:       {"token", whose(s)},
-		check.StepDestination: {"tunnel to " + s.Target, "open, and closed again; handshakes included"},
+		check.StepDestination: {"tunnel to " + s.Target, "open over " + s.Protocol + ", and closed again; handshakes included"},
 		check.StepUDP:         {"HTTP/3", udpWords(s)},
 		check.StepIdle:        {"silence", idleWords(s)},
 		check.StepTrips:       {"round trip", tripWords(s.Trips)},
