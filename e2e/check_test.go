@@ -42,7 +42,7 @@ func TestCheck(t *testing.T) {
 			`^ +[0-9.]+ ms  TLS +TLS 1\.3, h2, certificate issued by `,
 			`^ +[0-9.]+ ms  answer +a Pomerium server$`,
 			`^ +ok  token +the service account's is good$`,
-			`^ +[0-9.]+ ms  tunnel to ` + regexp.QuoteMeta(world.Echo),
+			`^ +[0-9.]+ ms  tunnel to ` + regexp.QuoteMeta(world.Echo) + ` +open over h2, `,
 			`^ +-  HTTP/3 +no UDP goes through an HTTP proxy`,
 			`^All of it works\.$`,
 		}},
@@ -76,22 +76,28 @@ func TestCheck(t *testing.T) {
 			if r.code != c.code || r.stderr != "" {
 				t.Errorf("exit code %d, want %d; standard error %q", r.code, c.code, r.stderr)
 			}
-			rest := strings.Split(r.stdout, "\n")
-			for _, want := range c.lines {
-				line := regexp.MustCompile(want)
-				for len(rest) > 0 && !line.MatchString(rest[0]) {
-					rest = rest[1:]
-				}
-				if len(rest) == 0 {
-					t.Fatalf("no line, or none behind those before, matches %q:\n%s", want, r.stdout)
-				}
-			}
+			inOrder(t, r.stdout, c.lines)
 			for _, secret := range []string{"canary", world.GoodToken, world.Password, url.UserPassword("", world.Password).String()[1:]} {
 				if strings.Contains(r.stdout, secret) {
 					t.Errorf("%q is in:\n%s", secret, r.stdout)
 				}
 			}
 		})
+	}
+}
+
+// inOrder looks for a line for each regular expression, in this order.
+func inOrder(t *testing.T, text string, lines []string) {
+	t.Helper()
+	rest := strings.Split(text, "\n")
+	for _, want := range lines {
+		line := regexp.MustCompile(want)
+		for len(rest) > 0 && !line.MatchString(rest[0]) {
+			rest = rest[1:]
+		}
+		if len(rest) == 0 {
+			t.Errorf("no line, or none behind those before, matches %q:\n%s", want, text)
+		}
 	}
 }
 

@@ -59,8 +59,10 @@ var (
 	ErrNotTLS = errors.New("the answer is plain text, not TLS: a sign-in page of the network, or the wrong port")
 	// ErrSilent means that nothing came for minutes after the local program had
 	// ended its side.
-	ErrSilent   = errors.New("no answer after the end of the local program's input")
-	errNoAnswer = errors.New("no answer to CONNECT within 35 s")
+	ErrSilent = errors.New("no answer after the end of the local program's input")
+	// ErrNoAnswer means that a CONNECT was not answered, which an edge always
+	// does: something on the way does not pass it on.
+	ErrNoAnswer = errors.New("no answer to CONNECT within 35 s")
 	// ErrNoH2 means that h2 was insisted on and the edge does not offer it.
 	ErrNoH2 = errors.New("the edge does not offer h2")
 )

@@ -105,7 +105,7 @@ func (p *pool) connect(ctx context.Context, destination string, h http.Header) (
 		if err != nil {
 			return nil, nil, err
 		}
-		limit := time.AfterFunc(answerTimeout, func() { cancel(errNoAnswer) })
+		limit := time.AfterFunc(answerTimeout, func() { cancel(ErrNoAnswer) })
 		s, resp, err := p.ask(ctx, got, destination, h)
 		limit.Stop()
 		if err == nil {

@@ -17,12 +17,13 @@ import (
 // Authority is a private certificate authority with the one certificate that it has issued, as PEM files.
 type Authority struct {
 	CA, Cert, Key string
+	CAKey         string // for who issues more, as a proxy does that opens TLS
 }
 
 // NewAuthority writes the files of an authority that vouches for the names, or addresses, given.
 func NewAuthority(dir, name string, names ...string) (Authority, error) {
 	file := func(kind string) string { return filepath.Join(dir, name+"-"+kind+".pem") }
-	a := Authority{CA: file("ca"), Cert: file("cert"), Key: file("key")}
+	a := Authority{CA: file("ca"), Cert: file("cert"), Key: file("key"), CAKey: file("ca-key")}
 	root := certificate(1, "e2e "+name+" CA")
 	root.IsCA, root.BasicConstraintsValid, root.KeyUsage = true, true, x509.KeyUsageCertSign
 	rootKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -55,11 +56,15 @@ func NewAuthority(dir, name string, names ...string) (Authority, error) {
 	if err != nil {
 		return a, err
 	}
+	rootKeyDER, err := x509.MarshalPKCS8PrivateKey(rootKey)
+	if err != nil {
+		return a, err
+	}
 	for _, f := range []struct {
 		name, kind string
 		der        []byte
-	}{{a.CA, "CERTIFICATE", rootDER}, {a.Cert, "CERTIFICATE", leafDER}, {a.Key, "PRIVATE KEY", keyDER}} {
-		// The key may be read by anyone: proxies run as users of their own, and it guards nothing but this test.
+	}{{a.CA, "CERTIFICATE", rootDER}, {a.Cert, "CERTIFICATE", leafDER}, {a.Key, "PRIVATE KEY", keyDER}, {a.CAKey, "PRIVATE KEY", rootKeyDER}} {
+		// The keys may be read by anyone: proxies run as users of their own, and they guard nothing but this test.
 		if err := os.WriteFile(f.name, pem.EncodeToMemory(&pem.Block{Type: f.kind, Bytes: f.der}), 0o644); err != nil {
 			return a, err
 		}

@@ -15,7 +15,7 @@ import (
 type Proxy struct {
 	*Process
 	URL *url.URL // as the user's host reaches it, with the user and the password that it asks for
-	CA  string   // the file of the authority behind an https proxy's certificate
+	CA  string   // the file of the authority behind an https proxy's certificate, or behind what a proxy shows that opens TLS
 
 	Cert, Key string // the files of the certificate that it wants to see; empty: none
 }
@@ -53,6 +53,7 @@ var kinds = []kind{
 	{name: "squid-tls-basic", start: startSquid, program: "squid", scheme: "https", port: 3131, password: Password},
 	{name: "squid-tls-cert", start: startSquid, program: "squid", scheme: "https", port: 3140, cert: true, special: true},
 	{name: "squid-idle", start: startIdleSquid, program: "squid-idle", scheme: "http", port: 3138, special: true},
+	{name: "squid-bump", start: startBumpingSquid, program: "squid-bump", scheme: "http", port: 3144, special: true},
 	{name: "squid-digest", start: startSquidDigest, program: "squid-digest", scheme: "http", port: 3132, password: Password, special: true},
 	{name: "squid-digest-tls", start: startSquidDigest, program: "squid-digest", scheme: "https", port: 3133, password: Password, special: true},
 	{name: "squid-ntlm", start: startSquidNTLM, program: "squid-ntlm", scheme: "http", port: 3134, password: Password, special: true},
@@ -112,6 +113,9 @@ func (w *World) Proxy(ctx context.Context, name string) (*Proxy, error) {
 		return nil, err
 	}
 	p := &Proxy{Process: process, CA: w.proxyCA.CA}
+	if name == "squid-bump" {
+		p.CA = w.bumpCA.CA
+	}
 	if k.cert {
 		p.Cert, p.Key = w.ClientCA.Cert, w.ClientCA.Key
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 )
 
@@ -61,9 +62,31 @@ func startIdleSquid(ctx context.Context, w *World) (*Process, error) {
 	return w.squid(ctx, "squid-idle", 3138, squidConfig+idleSquidPort)
 }
 
+// It opens TLS and speaks HTTP with both sides: TLS inspection.
+const bumpingSquidPort = `
+http_port %[2]s:3144 ssl-bump generate-host-certificates=on tls-cert=%[6]s tls-key=%[7]s
+sslcrtd_program /usr/lib/squid/security_file_certgen -s %[1]s/bump.db -M 4MB
+tls_outgoing_options cafile=%[8]s
+ssl_bump bump all
+acl edge port 8443
+http_access deny CONNECT !edge
+http_access allow all
+`
+
+func startBumpingSquid(ctx context.Context, w *World) (*Process, error) {
+	db := filepath.Join(w.ProxyHost.dir, "bump.db")
+	if out, err := command("security_file_certgen", "-c", "-s", db, "-M", "4MB").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("squid's store of certificates: %w: %s", err, out)
+	}
+	if out, err := exec.Command("chown", "-R", "proxy", db).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("squid's store of certificates: %w: %s", err, out)
+	}
+	return w.squid(ctx, "squid-bump", 3144, squidConfig+bumpingSquidPort)
+}
+
 func (w *World) squid(ctx context.Context, name string, port int, config string) (*Process, error) {
 	conf := filepath.Join(w.ProxyHost.dir, name+".conf")
-	text := fmt.Sprintf(config, w.ProxyHost.dir, proxyAddr, w.proxyCA.Cert, w.proxyCA.Key, w.ClientCA.CA)
+	text := fmt.Sprintf(config, w.ProxyHost.dir, proxyAddr, w.proxyCA.Cert, w.proxyCA.Key, w.ClientCA.CA, w.bumpCA.CA, w.bumpCA.CAKey, w.CA.CA)
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 		return nil, err
 	}

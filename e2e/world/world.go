@@ -30,6 +30,7 @@ type World struct {
 
 	idp      *IdentityProvider // nil: not started yet
 	proxyCA  Authority
+	bumpCA   Authority // of a forward proxy that opens TLS
 	ClientCA Authority // of the certificate that some proxies want to see
 	mu       sync.Mutex
 	programs map[string]*Process // the forward proxies and servers that run
@@ -63,6 +64,9 @@ func Start(ctx context.Context) (_ *World, err error) {
 		return nil, err
 	}
 	if w.ClientCA, err = NewAuthority(w.Dir, "client", "user.test"); err != nil {
+		return nil, err
+	}
+	if w.bumpCA, err = NewAuthority(w.Dir, "inspection", "nobody.test"); err != nil {
 		return nil, err
 	}
 	authz, err := w.serve("127.0.0.1:0", func(ln net.Listener) {

@@ -25,6 +25,7 @@ var asks = []func(error) string{
 	askProxyAuth,
 	askProxyConnect,
 	askEdgeTLS,
+	askInspection,
 	askDirect,
 }
 
@@ -54,10 +55,15 @@ func askProxyDial(err error) string {
 
 func askProxyTLS(err error) string {
 	e, ok := atProxy(err, proxy.OpTLS)
-	if !ok || !is[x509.UnknownAuthorityError](err) {
+	switch {
+	case !ok:
 		return ""
+	case is[x509.UnknownAuthorityError](err):
+		return "please send me the certificate of the authority that has issued the certificate of the forward proxy " + e.Hop
+	case wantsCertificate(err):
+		return "please issue me a client certificate for the forward proxy " + e.Hop
 	}
-	return "please send me the certificate of the authority that has issued the certificate of the forward proxy " + e.Hop
+	return ""
 }
 
 func askProxyAuth(err error) string {
@@ -118,6 +124,13 @@ func askEdgeTLS(err error) string {
 		return "" // a page to sign in to the network on: no administrator needed
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), is[*net.OpError](err):
 		return "please let TLS to " + e.Edge + " pass: something closes the connection in the handshake, as a filter does that reads the name (SNI)"
+	}
+	return ""
+}
+
+func askInspection(err error) string {
+	if server := inspected(err); server != "" {
+		return "please exclude " + server + " from TLS inspection: CONNECT requests inside of TLS do not reach it"
 	}
 	return ""
 }

@@ -39,6 +39,7 @@ var requests = []struct {
 	{proxyErr(proxy.OpDial, nil), "is http://proxy.internal:3128 the forward proxy for this network, and may this machine connect to it?"},
 	{proxyErr(proxy.OpDial, func(e *proxy.Error) { e.Err = cli.ErrLoop }), ""},
 	{proxyErr(proxy.OpTLS, func(e *proxy.Error) { e.Err = unverified("CA", x509.UnknownAuthorityError{}) }), "the certificate of the authority that has issued the certificate of the forward proxy http://proxy.internal:3128"},
+	{proxyErr(proxy.OpTLS, func(e *proxy.Error) { e.Err = errors.New("remote error: tls: bad certificate") }), "please issue me a client certificate for the forward proxy http://proxy.internal:3128"},
 	{proxyErr(proxy.OpTLS, nil), ""},
 	{proxyErr(proxy.OpAuth, func(e *proxy.Error) { e.Err = proxy.ErrRejected }), "does my user at the forward proxy http://proxy.internal:3128 still exist, and is it not locked?"},
 	{proxyErr(proxy.OpAuth, func(e *proxy.Error) { e.Err = proxy.ErrNoService }), "(SPN)"},
@@ -60,6 +61,8 @@ var requests = []struct {
 	{atEdge("tls", &net.OpError{Op: "read", Err: syscall.ECONNRESET}), "(SNI)"},
 	{atEdge("tls", tunnel.ErrNotTLS), ""},
 	{atEdge("connect", io.ErrUnexpectedEOF), ""},
+	{atEdge("connect", tunnel.ErrNoAnswer), "please exclude pomerium.example.com from TLS inspection: CONNECT requests inside of TLS do not reach it"},
+	{&edge.AnswerError{Edge: "pomerium.example.com", Destination: "db:1", Status: 403, Reason: "a page of a proxy"}, "please exclude pomerium.example.com from TLS inspection"},
 	{&edge.AnswerError{Edge: "pomerium.example.com", Status: 403}, ""},
 
 	{&net.DNSError{Name: "pomerium.example.com", IsNotFound: true}, "which forward proxy do programs on this network use?"},

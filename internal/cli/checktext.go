@@ -179,6 +179,8 @@ func (t *checkTeller) verdict(r *check.Report, bad []check.Step) string {
 		return t.paint.red("The way is free; the server does not take the service account.")
 	case r.Exit == exitSignIn:
 		return t.paint.yellow("The way is free; what is missing is a sign-in.")
+	case slices.ContainsFunc(bad, func(s check.Step) bool { return inspected(s.Err) != "" }):
+		return t.paint.red("Something on the way opens TLS and lets no tunnel through.")
 	case r.Exit == exitEdge:
 		return t.paint.red("The way is free; the server says no.")
 	case len(bad) == 0:

@@ -44,6 +44,7 @@ var hints = []func(error) string{
 	hintKubeconfig,
 	hintChoice,
 	hintEdgeTLS,
+	hintInspection,
 	hintEdgeAnswer,
 	hintSignIn,
 	hintIdle,
@@ -217,8 +218,8 @@ func hintProxyTLS(err error) string {
 		return "if that authority is your organisation's, give its certificate with --forward-proxy-ca-path"
 	case is[x509.HostnameError](err):
 		return "use a name that is in the certificate in " + setting(e.Source) + ", or give that name with --forward-proxy-tls-server-name"
-	case strings.Contains(err.Error(), "certificate required"):
-		return "the proxy wants a certificate: give one with --forward-proxy-client-cert and --forward-proxy-client-key"
+	case wantsCertificate(err):
+		return "the proxy wants a certificate of an authority that it trusts: give one with --forward-proxy-client-cert and --forward-proxy-client-key"
 	case is[*proxy.WrongProtocol](err):
 		return "try http:// instead of https:// in " + setting(e.Source)
 	}
@@ -346,8 +347,37 @@ func hintEdgeTLS(err error) string {
 		return "check scheme and port in --pomerium-url: a server that speaks TLS closes what is not, and the other way round"
 	case errors.Is(err, tunnel.ErrNoH2):
 		return "leave --protocol out, or say --protocol h1"
-	case strings.Contains(err.Error(), "tls: certificate required"):
-		return "the server wants a certificate: give one with --client-cert and --client-key"
+	case wantsCertificate(err):
+		return "the server wants a certificate of an authority that it trusts: give one with --client-cert and --client-key"
+	}
+	return ""
+}
+
+// wantsCertificate reports whether the other side of TLS has no certificate of
+// ours, or does not take the one that it has. crypto/tls has no type for that.
+func wantsCertificate(err error) bool {
+	_, alert, _ := strings.Cut(err.Error(), "remote error: tls: ")
+	return strings.Contains(alert, "certificate") // required, bad, expired, ...
+}
+
+// hintInspection is about a box on the way that opens TLS.
+func hintInspection(err error) string {
+	if server := inspected(err); server != "" {
+		return "something on the way opens TLS and does not pass CONNECT on: have " + server + " exempted from TLS inspection, or choose another way with --forward-proxy"
+	}
+	return ""
+}
+
+// inspected names the edge in whose place something else has answered a CONNECT,
+// or nobody has. The edge's own answers are signed.
+func inspected(err error) (server string) {
+	answer, answered := as[*edge.AnswerError](err)
+	silent, ok := as[*tunnel.Error](err)
+	switch {
+	case answered && answer.Author == edge.AuthorNone && answer.Reason != "" && answer.Destination != "" && !answer.SignIn():
+		return answer.Edge
+	case ok && errors.Is(err, tunnel.ErrNoAnswer):
+		return silent.Edge
 	}
 	return ""
 }

@@ -84,6 +84,7 @@ var troubles = []struct {
 	{proxyErr(proxy.OpAuth, func(e *proxy.Error) { e.Err = keyring.ErrLocked }), "unlock the keyring", 3},
 	{proxyErr(proxy.OpAuth, func(e *proxy.Error) { e.Err = proxy.ErrRejected }), "check user and password in --forward-proxy", 3},
 	{proxyErr(proxy.OpTLS, func(e *proxy.Error) { e.Err = errors.New("remote error: tls: certificate required") }), "--forward-proxy-client-cert", 3},
+	{proxyErr(proxy.OpTLS, func(e *proxy.Error) { e.Err = errors.New("remote error: tls: expired certificate") }), "--forward-proxy-client-cert", 3},
 	{proxyErr(proxy.OpTLS, func(e *proxy.Error) { e.Err = x509.UnknownAuthorityError{} }), "--forward-proxy-ca-path", 3},
 	{proxyErr(proxy.OpTLS, func(e *proxy.Error) { e.Err = x509.HostnameError{Certificate: &x509.Certificate{}} }), "in the certificate in --forward-proxy", 3},
 	{proxyErr(proxy.OpTLS, func(e *proxy.Error) { e.Err = &proxy.WrongProtocol{Want: "TLS", Got: "HTTP"} }), "try http://", 3},
@@ -135,6 +136,8 @@ var troubles = []struct {
 	{tunnel.ErrNoH2, "--protocol", 1},
 	{errors.New("remote error: tls: certificate required"), "--client-cert", 1},
 
+	{&edge.AnswerError{Edge: "pomerium.example.com", Destination: "db:1", Status: 500, Reason: "ERROR: a page of squid"}, "have pomerium.example.com exempted from TLS inspection, or choose another way with --forward-proxy", 5},
+	{atEdge("connect", tunnel.ErrNoAnswer), "have pomerium.example.com exempted from TLS inspection", 1},
 	{answer(403, edge.AuthorNone, ""), "give pomerium-cli tcp a TCP route", 5},
 	{answer(403, edge.AuthorPomerium, "Forbidden"), "mention request id id-1", 5},
 	{answer(404, edge.AuthorProxy, "route_not_found"), "https://pomerium.example.com/.pomerium/routes", 5},
