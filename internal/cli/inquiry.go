@@ -63,6 +63,14 @@ func (p *program) inquiry(ctx context.Context, plan *plan, server *url.URL) (*in
 // Close ends what is kept for later questions.
 func (q *inquiry) Close() { q.parts.Close() }
 
+// keepOut has the questions of q fail with why rather than begin a sign-in. It
+// says nothing about service accounts, which begin none.
+func (q *inquiry) keepOut(why error) {
+	if s, ok := q.tokens.(*login.SignIn); ok {
+		s.Never = why
+	}
+}
+
 // ask puts a question with a token, and again with another for as long as the
 // server says that it wants a sign-in. It returns the token that was taken.
 func (q *inquiry) ask(ctx context.Context, question func(token string) error) (string, error) {

@@ -2,12 +2,15 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pomerium/pomerium-cli/internal/edge"
+	"github.com/pomerium/pomerium-cli/internal/kubecred"
 	"github.com/pomerium/pomerium-cli/internal/login"
 	"github.com/pomerium/pomerium-cli/internal/token"
 )
@@ -22,7 +25,7 @@ const signOutPath = "/.pomerium/sign_out"
 
 func (p *program) logout() *cobra.Command {
 	var browser, all bool
-	var f signInFlags
+	var browserCmd string
 	cmd := &cobra.Command{
 		Use:   "logout [server-url] [flags]",
 		Short: "Forget the token of a Pomerium server",
@@ -38,15 +41,15 @@ func (p *program) logout() *cobra.Command {
 			case all:
 				return p.forgetAll(cmd.Context())
 			}
-			words, err := f.check()
+			words, err := login.Words(browserCmd)
 			if err != nil {
-				return err
+				return usagef("--browser-cmd: %w", err)
 			}
 			server, err := p.server(cmd, args)
 			if err != nil {
 				return err
 			}
-			if err := p.forget(cmd.Context(), f, server); err != nil || !browser {
+			if err := p.forget(server); err != nil || !browser {
 				return err
 			}
 			return p.signOut(cmd.Context(), server, login.Opener(words))
@@ -54,31 +57,27 @@ func (p *program) logout() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "forget the tokens of all servers")
 	cmd.Flags().BoolVar(&browser, "browser", false, "open the server's sign-out page as well")
-	f.add(cmd.Flags())
+	cmd.Flags().StringVar(&browserCmd, "browser-cmd", "", "`command` that opens that page, with arguments as in a shell; the page's URL is added\nas the last (default: the system's browser)")
 	return cmd
 }
 
-// forget drops the token of one server.
-func (p *program) forget(ctx context.Context, f signInFlags, server *url.URL) error {
-	w := newParts(&plan{reach: reach{reachFlags: reachFlags{askerFlags: askerFlags{signInFlags: f}}}}, p.ui())
-	defer w.Close()
-	w.logins = newLogins(p, false)
-	if err := w.openStore(ctx); err != nil {
+// forget drops what is kept for one server, wherever --token-store had it kept,
+// and for kubectl. A file that holds no token goes as well.
+func (p *program) forget(server *url.URL) error {
+	dir, err := cacheDir()
+	if err != nil {
 		return err
 	}
-	store, key := w.tokenStore(), token.Key(server)
-	kept, err := store.Load(ctx, key)
-	if err == nil && kept != "" {
-		err = store.Delete(ctx, key, kept)
-	}
-	switch {
-	case err != nil:
+	was, err := token.Forget(filepath.Join(dir, jwtsDir), token.Key(server))
+	kubectl := kubecred.Cache{Dir: filepath.Join(dir, execCredentialsDir)}
+	if err = errors.Join(err, kubectl.Remove(shownURL(server))); err != nil {
 		return fmt.Errorf("forgetting the token of %s: %w", edge.Host(server), err)
-	case kept == "":
-		p.ui().Done("there was no token of "+edge.Host(server), "server", shownURL(server))
-	default:
-		p.ui().Done("the token of "+edge.Host(server)+" is forgotten", "server", shownURL(server))
 	}
+	if !was {
+		p.ui().Done("there was no token of "+edge.Host(server), "server", shownURL(server))
+		return nil
+	}
+	p.ui().Done("the token of "+edge.Host(server)+" is forgotten", "server", shownURL(server))
 	return nil
 }
 
@@ -88,7 +87,17 @@ func (p *program) signOut(ctx context.Context, server *url.URL, open func(contex
 	page := shownURL(server) + signOutPath
 	p.ui().Done("sign out at "+page, "url", page)
 	if err := open(ctx, page); err != nil {
-		return fmt.Errorf("opening %s: %w", page, err)
+		return &pageError{page, err}
 	}
 	return nil
 }
+
+// pageError says that a page could not be shown to the person.
+type pageError struct {
+	page string
+	err  error
+}
+
+func (e *pageError) Error() string { return "opening " + e.page + ": " + e.err.Error() }
+
+func (e *pageError) Unwrap() error { return e.err }

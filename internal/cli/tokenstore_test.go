@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/pomerium/pomerium-cli/internal/cli"
+	"github.com/pomerium/pomerium-cli/internal/kubecred"
 	"github.com/pomerium/pomerium-cli/internal/token"
 )
 
@@ -140,17 +141,7 @@ func TestTokenCannotBeKept(t *testing.T) {
 			w.file(t, "pomerium-cli", nil) // in the directory's place: not even root writes below it
 		}, "cannot keep the token"},
 		"broken file": {func(t *testing.T, w *world) {
-			f := token.File{Dir: filepath.Join(w.dir, "pomerium-cli", "jwts")}
-			if err := f.Save(t.Context(), token.Key(w.EdgeURL()), canary); err != nil {
-				t.Fatal(err)
-			}
-			entries, err := os.ReadDir(f.Dir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(filepath.Join(f.Dir, entries[0].Name()), []byte(canary+" "+canary), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			w.spoil(t)
 		}, "cannot read the kept token"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -167,6 +158,79 @@ func TestTokenCannotBeKept(t *testing.T) {
 				t.Errorf("%d sign-ins", n)
 			}
 		})
+	}
+}
+
+// spoil puts something else where the token would be.
+func (w *world) spoil(t *testing.T) {
+	t.Helper()
+	f := token.File{Dir: filepath.Join(w.dir, "pomerium-cli", "jwts")}
+	if err := f.Save(t.Context(), token.Key(w.EdgeURL()), canary); err != nil {
+		t.Fatal(err)
+	}
+	paths, err := filepath.Glob(filepath.Join(f.Dir, "*.jwt"))
+	if err != nil || len(paths) != 1 {
+		t.Fatal(paths, err)
+	}
+	if err := os.WriteFile(paths[0], []byte(canary+" "+canary), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSpoiltTokenFile: who asks without signing in is told of it, and logout
+// takes it away; neither fails for it.
+func TestSpoiltTokenFile(t *testing.T) {
+	w := newWorld(t)
+	w.spoil(t)
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{w.ask("whoami", w.EdgeURL().String()), 4, "cannot read the kept token"},
+		{[]string{"logout", w.EdgeURL().String()}, 0, "the token of " + w.EdgeURL().Host + " is forgotten"},
+		{[]string{"logout", w.EdgeURL().String()}, 0, "there was no token of " + w.EdgeURL().Host},
+	} {
+		r := new(run)
+		r.main(t, c.args...)
+		if r.code != c.code || r.stdout != "" || !strings.Contains(r.stderr, c.says) || sings(r.stderr) {
+			t.Errorf("%s: exit code %d, want %d: %s", c.args[0], r.code, c.code, r.stderr)
+		}
+	}
+	if got := w.files(t); len(got) != 0 {
+		t.Errorf("left: %q", got)
+	}
+}
+
+// TestLogoutEverywhere: logout finds the token wherever it was kept, without the
+// keyring, and kubectl's with it; other servers' stay.
+func TestLogoutEverywhere(t *testing.T) {
+	w := newWorld(t)
+	dir := filepath.Join(w.dir, "pomerium-cli")
+	server := w.EdgeURL().String()
+	sealed := &token.Sealed{Dir: filepath.Join(dir, "jwts"), Ring: newKeyring(nil).open(false)}
+	kubectl := kubecred.Cache{Dir: filepath.Join(dir, "exec-credential")}
+	for _, err := range []error{
+		sealed.Save(t.Context(), token.Key(w.EdgeURL()), w.Token()),
+		sealed.Save(t.Context(), "other.example:443|true", w.Token()),
+		kubectl.Save(server, w.Token()),
+		kubectl.Save("https://other.example", w.Token()),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := new(run)
+	r.main(t, "logout", server)
+	if r.code != 0 || !strings.Contains(r.stderr, "is forgotten") {
+		t.Errorf("exit code %d: %s", r.code, r.stderr)
+	}
+	other, err := kubectl.Load("https://other.example")
+	if kept, kerr := kubectl.Load(server); kept != "" || other == "" || err != nil || kerr != nil {
+		t.Errorf("kubectl's: %d bytes, of another server %d; %v, %v", len(kept), len(other), err, kerr)
+	}
+	if got := w.files(t); len(got) != 1 {
+		t.Errorf("left: %q", got)
 	}
 }
 

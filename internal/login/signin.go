@@ -71,6 +71,9 @@ type SignIn struct {
 	// Waiting is told what is being waited for; what it returns is called when
 	// that is over. Nil tells nobody.
 	Waiting func(what string) (over func())
+	// Never, if not nil, is why nobody can be asked: no sign-in is begun, and
+	// Renew fails with it where no token is left.
+	Never error
 	// Listen opens the listener to which the browser comes back. Nil listens on
 	// a free port of 127.0.0.1.
 	Listen func(ctx context.Context) (net.Listener, error)
@@ -121,6 +124,10 @@ func (s *SignIn) Renew(ctx context.Context, rejected string) (string, error) {
 	if token := s.current(ctx); token != "" {
 		s.mu.Unlock()
 		return token, nil
+	}
+	if s.Never != nil {
+		defer s.mu.Unlock()
+		return "", s.error(s.Never)
 	}
 	if s.flight == nil && s.failure != nil && time.Since(s.failed) < failureHold {
 		defer s.mu.Unlock()

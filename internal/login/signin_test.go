@@ -264,6 +264,20 @@ func TestRenewTakesANewerToken(t *testing.T) {
 	}
 }
 
+// Where nobody can be asked, a newer token does, and else the error says why: no
+// sign-in is begun.
+func TestNever(t *testing.T) {
+	edge := new(fakeEdge)
+	s := newSignIn(t, edge, newPerson())
+	s.Never = errors.New("nobody is here")
+	must(t, s.Store.Save(t.Context(), key, "newer"))
+	(<-renew(t.Context(), s, "old")).want(t, "newer")
+	(<-renew(t.Context(), s, "newer")).wantError(t, "nobody is here")
+	if got, err := s.Store.Load(t.Context(), key); got != "" || err != nil || len(edge.asked()) != 0 {
+		t.Errorf("kept %q, %v; the edge was asked %v", got, err, edge.asked())
+	}
+}
+
 // The edge's refusal drops the token and a sign-in replaces it, even where the
 // store goes on offering it.
 func TestRenewReplacesARefusedToken(t *testing.T) {

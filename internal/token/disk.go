@@ -113,6 +113,20 @@ func asideName(path string) (string, error) {
 	return tmp.Name(), tmp.Close()
 }
 
+// Forget drops what File and Sealed keep for key in dir, and reports whether there
+// was anything. It looks into no file and asks no keyring: what is broken goes as well.
+func Forget(dir, key string) (was bool, err error) {
+	for _, ending := range []string{fileEnding, sealedEnding} {
+		path := filepath.Join(dir, fileName(key)+ending)
+		sweep(path)
+		gone := os.Remove(path)
+		if was = was || gone == nil; gone != nil && !errors.Is(gone, fs.ErrNotExist) {
+			err = errors.Join(err, gone)
+		}
+	}
+	return was, err
+}
+
 // clearDir removes the files of a directory whose names end so, and those that
 // were to become such files.
 func clearDir(dir, ending string) error {

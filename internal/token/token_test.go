@@ -161,6 +161,35 @@ func TestBrokenFile(t *testing.T) {
 	}
 }
 
+// Forget takes what is there for one edge, whoever kept it and whatever it is.
+func TestForget(t *testing.T) {
+	dir := t.TempDir()
+	f := token.File{Dir: dir}
+	s := &token.Sealed{Dir: dir, Ring: new(ring)}
+	for name, prepare := range map[string]func() error{
+		"file":   func() error { return f.Save(t.Context(), key, "abc") },
+		"sealed": func() error { return s.Save(t.Context(), key, "abc") },
+		"broken": func() error {
+			must(t, f.Save(t.Context(), key, "abc"))
+			return os.WriteFile(filepath.Join(dir, list(t, dir)[0]), []byte("a b"), 0o600)
+		},
+		"nothing": func() error { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			must(t, prepare())
+			must(t, s.Save(t.Context(), "other|true", "else"))
+			was, err := token.Forget(dir, key)
+			if was != (name != "nothing") || err != nil {
+				t.Errorf("got %v, %v", was, err)
+			}
+			if files := list(t, dir); len(files) != 1 {
+				t.Errorf("left: %v", files)
+			}
+			must(t, s.Clear(t.Context()))
+		})
+	}
+}
+
 func TestFileEndsWithANewline(t *testing.T) {
 	f := token.File{Dir: t.TempDir()}
 	must(t, f.Save(t.Context(), key, "abc"))
