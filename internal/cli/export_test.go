@@ -22,6 +22,10 @@ var (
 	ErrManyRoute   = errManyRoute
 	ErrUnattended  = errUnattended
 	ErrSignedOut   = errSignedOut
+	ErrNobody      = errNobody
+
+	ErrPasswordInURL = errPasswordInURL
+	ErrTokenInFlag   = errTokenInFlag
 )
 
 // Hints returns the rows of the table of hints.
@@ -41,6 +45,9 @@ func UsageError(command string, err error) error { return &usageError{command: c
 
 // StoreError makes the error of a keyring that cannot keep tokens.
 func StoreError(err error) error { return &storeError{err} }
+
+// PageError makes the error of a page that could not be shown.
+func PageError(page string, err error) error { return &pageError{page, err} }
 
 // ScriptError makes the error of a script that chose no proxy.
 func ScriptError(setting string, err error) error { return &scriptError{setting, err} }

@@ -24,8 +24,8 @@ var fileFlags = map[string]bool{
 var notPassedOn = map[string]bool{"pomerium-url": true, "listen": true, "save": true}
 
 var (
-	errPasswordInURL = errors.New("a file of another program is no place for a password: leave it out, and give --forward-proxy-credentials-file or POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD")
-	errTokenInFlag   = errors.New("a file of another program is no place for a token: give --service-account-file")
+	errPasswordInURL = errors.New("a file of another program is no place for a password")
+	errTokenInFlag   = errors.New("a file of another program is no place for a token")
 )
 
 // tunnelCommand is the command line of a tunnel, without its destination: this
