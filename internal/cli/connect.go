@@ -111,9 +111,6 @@ func (q *inquiry) choose(ctx context.Context, all []portal.Route, words []string
 		}
 		line, err := q.parts.logins.terminal.Ask(ctx, "number, or words to search for: ", false)
 		if err != nil {
-			if ctx.Err() != nil {
-				err = errStopped
-			}
 			return portal.Route{}, err
 		}
 		words = strings.Fields(line)

@@ -47,7 +47,7 @@ func Main(ctx context.Context, p Process) int {
 	if out.err != nil {
 		err = out.err
 	}
-	if err == nil || errors.Is(err, errStopped) {
+	if err == nil || errors.Is(err, errStopped) || ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return exitDone
 	}
 	if !is[*toldError](err) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pomerium/pomerium-cli/internal/edge"
 	"github.com/pomerium/pomerium-cli/internal/portal"
 )
 
@@ -38,6 +39,9 @@ func (p *program) listRoutes() *cobra.Command {
   pomerium-cli routes list --type tcp postgres
   pomerium-cli routes list --json | jq -r '.[].from'`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkKinds(kinds); err != nil {
+				return err
+			}
 			server, words, err := p.serverAndWords(cmd, args)
 			if err != nil {
 				return err
@@ -52,19 +56,35 @@ func (p *program) listRoutes() *cobra.Command {
 				return err
 			}
 			p.rememberServer(server)
+			all := len(routes)
 			routes = slices.DeleteFunc(routes, func(r portal.Route) bool {
 				return !r.Matches(words) || len(kinds) > 0 && !slices.Contains(kinds, r.Type)
 			})
 			if asJSON {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(routes)
 			}
+			if len(routes) == 0 {
+				p.ui().Notice("no route fits: " + edge.Host(server) + " lists " + plural(all, "route") + " for you")
+			}
 			return printRoutes(cmd.OutOrStdout(), routes)
 		},
 	}
 	f.add(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON array")
-	cmd.Flags().StringSliceVar(&kinds, "type", nil, "only routes of these `types`: tcp, udp, http, mcp")
+	cmd.Flags().StringSliceVar(&kinds, "type", nil, "only routes of these `types`: "+strings.Join(routeTypes, ", "))
 	return cmd
+}
+
+// routeTypes are those that a server tells.
+var routeTypes = []string{"tcp", "udp", "http", "mcp"}
+
+func checkKinds(kinds []string) error {
+	for _, k := range kinds {
+		if !slices.Contains(routeTypes, k) {
+			return usagef("--type %q: not one of %s", k, strings.Join(routeTypes, ", "))
+		}
+	}
+	return nil
 }
 
 // routes asks for the list.
