@@ -3,8 +3,10 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/url"
+	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
@@ -47,13 +49,13 @@ func TestCheck(t *testing.T) {
 			`^All of it works\.$`,
 		}},
 		{"squid with Digest", "squid-digest", nil, world.Echo, world.GoodToken, 0, []string{
-			`calls itself +Server: squid/`, `asks who is there +Digest$`, `authentication +Digest was accepted$`, `^All of it works\.$`}},
+			`calls itself +Server: squid/`, `asks who is there +Digest$`, `authentication +Digest, accepted$`, `^All of it works\.$`}},
 		{"squid with a wrong password", "squid-digest", wrong, world.Echo, world.GoodToken, 3, []string{
 			`asks who is there +Digest$`, `^ +FAILED  authentication +the proxy refused the user name or the password`,
 			`^It breaks at the forward proxy http://proxy\.test:3132: authentication\.$`,
 			`does my user at the forward proxy http://proxy\.test:3132 still exist`}},
 		{"dante", "dante-password", nil, world.Echo, world.GoodToken, 0, []string{
-			`authentication +user and password was accepted$`, `CONNECT edge\.test:8443 +open, the proxy looks up the name$`,
+			`authentication +user and password, accepted$`, `CONNECT edge\.test:8443 +open, the proxy looks up the name$`,
 			`note  HTTP/3 +.*SOCKS5 reply 2`, `^All of it works\.$`}},
 		{"dante that relays UDP", "dante", nil, world.Echo, world.GoodToken, 0, []string{
 			`^ +[0-9.]+ ms  HTTP/3 +answers at edge\.test:8443/udp: QUIC 1; not advertised$`, `^All of it works\.$`}},
@@ -83,6 +85,42 @@ func TestCheck(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestCheckDirect walks from a machine that needs no proxy to reach the edge.
+func TestCheckDirect(t *testing.T) {
+	for _, c := range []struct {
+		edge  string
+		more  []string
+		lines []string
+	}{
+		{world.EdgeURL, nil, []string{
+			`^ +ok  no setting names a proxy +directly$`,
+			`^Server https://edge\.test:8443$`,
+			`^ +[0-9.]+ ms  name +198\.18\.2\.2$`,
+			`^ +[0-9.]+ ms  TCP connection +198\.18\.2\.2:8443$`,
+			`^ +[0-9.]+ ms  TLS +TLS 1\.3, h2, `,
+			`^ +[0-9.]+ ms  tunnel to echo\.test:7 +open over h2, `,
+			`^ +[0-9.]+ ms  HTTP/3 +answers at edge\.test:8443/udp: QUIC 1; not advertised$`,
+			`^All of it works\.$`}},
+		{world.EdgeURL, []string{"--protocol", "h1"}, []string{`TLS +TLS 1\.3, http/1\.1, `, `open over http/1\.1, `}},
+		{world.EdgeH1, nil, []string{`TLS +TLS 1\.3, http/1\.1, `, `open over http/1\.1, `}},
+		{world.EdgeText, nil, []string{`open over http/1\.1, `, `^ +note  HTTP/3 +nothing answers at edge\.test:8080/udp: connection refused$`}},
+	} {
+		args := append([]string{"check", world.Echo, "--pomerium-url", c.edge, "--alternate-ca-path", w.CA.CA}, append(c.more, goodToken...)...)
+		cmd := exec.CommandContext(limited(t, patience), binary, args...)
+		cmd.Env = environment(t.TempDir())
+		var said bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &said, &said
+		err := w.ProxyHost.Start(cmd)
+		if err == nil {
+			err = cmd.Wait()
+		}
+		if err != nil {
+			t.Errorf("%s %s: %v", c.edge, c.more, err)
+		}
+		inOrder(t, said.String(), c.lines)
 	}
 }
 

@@ -47,8 +47,11 @@ func atProxy(err error, op string) (*proxy.Error, bool) {
 
 func askProxyDial(err error) string {
 	e, ok := atProxy(err, proxy.OpDial)
-	if !ok || errors.Is(err, errLoop) {
+	switch {
+	case !ok, errors.Is(err, errLoop):
 		return ""
+	case is[*net.DNSError](err):
+		return "is " + e.Hop + " the forward proxy for this network? The name servers of this machine do not resolve its name"
 	}
 	return "is " + e.Hop + " the forward proxy for this network, and may this machine connect to it?"
 }

@@ -37,6 +37,7 @@ var requests = []struct {
 	want string // "": nothing
 }{
 	{proxyErr(proxy.OpDial, nil), "is http://proxy.internal:3128 the forward proxy for this network, and may this machine connect to it?"},
+	{proxyErr(proxy.OpDial, func(e *proxy.Error) { e.Err = &net.DNSError{Name: "proxy.internal"} }), "The name servers of this machine do not resolve its name"},
 	{proxyErr(proxy.OpDial, func(e *proxy.Error) { e.Err = cli.ErrLoop }), ""},
 	{proxyErr(proxy.OpTLS, func(e *proxy.Error) { e.Err = unverified("CA", x509.UnknownAuthorityError{}) }), "the certificate of the authority that has issued the certificate of the forward proxy http://proxy.internal:3128"},
 	{proxyErr(proxy.OpTLS, func(e *proxy.Error) { e.Err = errors.New("remote error: tls: bad certificate") }), "please issue me a client certificate for the forward proxy http://proxy.internal:3128"},

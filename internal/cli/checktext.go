@@ -77,7 +77,11 @@ func (t *checkTeller) Way(w check.Way, number, of int) {
 		t.title(w, number, of)
 	}
 	if !w.Taken && w.Source != "" && !slices.Contains(t.named, w.Source) {
-		t.mark(t.paint.green, "ok", "chosen by", w.Source)
+		by := w.Source
+		if len(w.Hops) == 0 {
+			by += ": directly"
+		}
+		t.mark(t.paint.green, "ok", "chosen by", by)
 	}
 	if w.Dead && !w.Taken {
 		t.mark(t.paint.yellow, "note", "passed over for the moment", "it could not be reached within the last 5 minutes")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/pomerium/pomerium-cli/internal/check"
@@ -24,7 +25,7 @@ func stepWords(s check.Step) (what, detail string) {
 		check.StepTLS:         {"TLS", tlsWords(s)},
 		check.StepAgent:       {"calls itself", s.Agent},
 		check.StepOffered:     {"asks who is there", strings.Join(s.Schemes, ", ")},
-		check.StepAuth:        {"authentication", strings.Join(s.Schemes, ", ") + " was accepted"},
+		check.StepAuth:        {"authentication", strings.Join(s.Schemes, ", ") + ", accepted"},
 		check.StepConnect:     {"CONNECT " + s.Target, connectWords(s)},
 		check.StepWarning:     {s.Error, ""},
 		check.StepAnswer:      {"answer", answerWords(s)},
@@ -145,6 +146,8 @@ func gist(s check.Step) string {
 		return "the server has this route, for who is signed in"
 	case errors.Is(s.Err, proxy.ErrNoUDP):
 		return noUDP(s.Err)
+	case s.Name == check.StepUDP && !is[*proxy.Error](s.Err):
+		return noQUIC(s)
 	case errors.As(s.Err, &hop):
 		begins = hop.Err.Error()
 	case errors.As(s.Err, &noToken):
@@ -158,6 +161,15 @@ func gist(s check.Step) string {
 		return s.Error[i:]
 	}
 	return s.Error
+}
+
+// noQUIC says why nothing answers where a QUIC server might be.
+func noQUIC(s check.Step) string {
+	why := s.Error
+	if e, ok := as[syscall.Errno](s.Err); ok {
+		why = e.Error() // without our own address
+	}
+	return "nothing answers at " + s.Target + "/udp: " + why
 }
 
 func noUDP(err error) string {
