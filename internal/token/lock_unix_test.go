@@ -23,23 +23,30 @@ func lockAlone(t *testing.T, path string) (release func()) {
 	return func() { must(t, file.Close()) }
 }
 
+// farAway has a process of another machine hold the lock, of which the file says
+// no more than whose it is.
+func farAway(t *testing.T, dir string) (path string, release func()) {
+	t.Helper()
+	turn := <-newProcess(dir).take(t.Context())
+	must(t, turn.err)
+	turn.done(nil)
+	path = lockFile(t, dir)
+	must(t, os.WriteFile(path, []byte(`{"id":"x","pid":7,"host":"far.test"}`), 0o600))
+	return path, lockAlone(t, path)
+}
+
 // A lock that is held by somebody of whom nothing is heard is broken: a machine
 // that is gone, whose lock the file server keeps; a process that was stopped.
 func TestSilentOwner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		turn := <-newProcess(dir).take(t.Context())
-		must(t, turn.err)
-		turn.done(nil)
-		path := lockFile(t, dir)
-		must(t, os.WriteFile(path, []byte(`{"id":"x","pid":7,"host":"far.test"}`), 0o600))
-		release := lockAlone(t, path)
+		_, release := farAway(t, dir)
 		defer release()
 		var said bytes.Buffer
 		start := time.Now()
 		p := newProcess(dir)
 		p.Log = slog.New(slog.NewTextHandler(&said, nil))
-		turn = <-p.take(t.Context())
+		turn := <-p.take(t.Context())
 		must(t, turn.err)
 		if took := time.Since(start); took < 30*time.Second || took > 35*time.Second {
 			t.Errorf("broken after %v", took)
@@ -67,12 +74,7 @@ func TestSilentOwner(t *testing.T) {
 func TestEdgeCase43_FailureOfAMachineWithAnotherClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		turn := <-newProcess(dir).take(t.Context())
-		must(t, turn.err)
-		turn.done(nil)
-		path := lockFile(t, dir)
-		must(t, os.WriteFile(path, []byte(`{"id":"x","pid":7,"host":"far.test"}`), 0o600))
-		release := lockAlone(t, path)
+		path, release := farAway(t, dir)
 		p := newProcess(dir)
 		next := p.take(t.Context())
 		<-p.behind
