@@ -278,6 +278,16 @@ func TestNever(t *testing.T) {
 	}
 }
 
+// signsIn has the person sign in because a token was refused, and bring another.
+func (p *person) signsIn(t *testing.T, s *login.SignIn, rejected, token string) {
+	t.Helper()
+	ln := newPipes()
+	s.Listen = ln.listen
+	done := renew(t.Context(), s, rejected)
+	visitor(ln.dial).get(t, callbackOf(<-p.told), token)
+	(<-done).want(t, token)
+}
+
 // The edge's refusal drops the token and a sign-in replaces it, even where the
 // store goes on offering it.
 func TestRenewReplacesARefusedToken(t *testing.T) {
@@ -289,16 +299,9 @@ func TestRenewReplacesARefusedToken(t *testing.T) {
 		if got, _ := s.Current(t.Context()); got != "stale" {
 			t.Fatalf("got %q", got)
 		}
-		signIn := func(rejected, token string) {
-			ln := newPipes()
-			s.Listen = ln.listen
-			done := renew(t.Context(), s, rejected)
-			visitor(ln.dial).get(t, callbackOf(<-p.told), token)
-			(<-done).want(t, token)
-		}
-		signIn("stale", canary)
+		p.signsIn(t, s, "stale", canary)
 		time.Sleep(time.Hour)
-		signIn(canary, "third") // must not lead back to the stale one
+		p.signsIn(t, s, canary, "third") // must not lead back to the stale one
 		if stuck.deletes != 2 {
 			t.Errorf("%d deletes", stuck.deletes)
 		}
@@ -311,14 +314,7 @@ func TestFreshTokenRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPerson()
 		s := newSignIn(t, new(fakeEdge), p)
-		signIn := func(rejected, token string) {
-			ln := newPipes()
-			s.Listen = ln.listen
-			done := renew(t.Context(), s, rejected)
-			visitor(ln.dial).get(t, callbackOf(<-p.told), token)
-			(<-done).want(t, token)
-		}
-		signIn("", canary)
+		p.signsIn(t, s, "", canary)
 		for range 10 {
 			r := <-renew(t.Context(), s, canary)
 			r.wantError(t, "signing in to edge.test: the edge refuses the token of the sign-in just completed")
@@ -331,7 +327,7 @@ func TestFreshTokenRefused(t *testing.T) {
 			t.Errorf("kept %q, %d browsers", kept, len(p.opened))
 		}
 		time.Sleep(time.Minute)
-		signIn(canary, "next")
+		p.signsIn(t, s, canary, "next")
 	})
 }
 
