@@ -179,6 +179,11 @@ func explainTLS(err error, protocols []string) error {
 		}
 		return fmt.Errorf("the proxy does not accept HTTP/1.1 over TLS (HTTP/2 alone?): %w", err)
 	}
+	return nameIssuer(err)
+}
+
+// nameIssuer says whose certificate was not trusted, and who issued it.
+func nameIssuer(err error) error {
 	var unverified *tls.CertificateVerificationError
 	if errors.As(err, &unverified) && len(unverified.UnverifiedCertificates) > 0 {
 		cert := unverified.UnverifiedCertificates[0]

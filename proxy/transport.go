@@ -30,7 +30,7 @@ type Transport struct {
 }
 
 // RoundTrip implements http.RoundTripper. A failure at a proxy is or wraps an
-// *Error.
+// *Error; one behind it names the target.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	t.once.Do(t.init)
 	var resp *http.Response
@@ -56,7 +56,8 @@ func (t *Transport) by(way Way, req *http.Request) (*http.Response, error) {
 	hop := way.absolute(req.URL)
 	req = req.WithContext(context.WithValue(req.Context(), routeKey{}, route{way, hop}))
 	if hop == nil {
-		return t.http.RoundTrip(req)
+		resp, err := t.http.RoundTrip(req)
+		return resp, ofTarget(req, err)
 	}
 	for asks := 0; ; asks++ {
 		resp, err := t.ask(hop, req)
@@ -71,6 +72,18 @@ func (t *Transport) by(way Way, req *http.Request) (*http.Response, error) {
 			return nil, way.named(err)
 		}
 	}
+}
+
+// ofTarget names the target in what went wrong there, and whose certificate it
+// showed: a proxy that takes TLS apart shows one of its own. What went wrong at a
+// proxy says so itself.
+func ofTarget(req *http.Request, err error) error {
+	var failed *Error
+	var dial *net.OpError // names it already
+	if err == nil || errors.As(err, &failed) || errors.As(err, &dial) && dial.Op == "dial" || req.Context().Err() != nil {
+		return err
+	}
+	return fmt.Errorf("%s: %w", req.URL.Host, nameIssuer(err))
 }
 
 // repeatable says whether the request may go another way after err: not if its

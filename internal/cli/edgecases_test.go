@@ -275,6 +275,40 @@ func (l *lookout) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// TestEdgeCase49_Commands: every command that asks the server names it, whose
+// certificate it showed, who issued that, and how to add the authority.
+func TestEdgeCase49_Commands(t *testing.T) {
+	w := newWorld(t)
+	for _, command := range []string{"tcp", "auth", "login", "whoami", "routes list", "routes connect", "k8s exec-credential"} {
+		args := append(strings.Fields(command), "--forward-proxy", w.ProxyURL("http"), "--no-browser")
+		if command == "tcp" {
+			args = append(args, "echo.lab:7", "--listen", "-", "--pomerium-url", w.EdgeURL().String())
+		} else {
+			args = append(args, w.EdgeURL().String())
+		}
+		for name, env := range map[string]map[string]string{
+			"with a token": {"POMERIUM_SERVICE_ACCOUNT": w.Token()},
+			"without":      nil,
+		} {
+			if command == "whoami" && env == nil {
+				continue // asks nobody
+			}
+			t.Run(command+" "+name, func(t *testing.T) {
+				r := &run{env: env}
+				r.main(t, args...)
+				for _, want := range []string{w.EdgeURL().Host, "(certificate of CN=edge.lab,O=pomerium-cli lab, issued by CN=lab edge CA,O=pomerium-cli lab)", "hint: if that authority is your organisation's, give its certificate with --alternate-ca-path"} {
+					if !strings.Contains(r.stderr, want) {
+						t.Errorf("%q is not in: %s", want, r.stderr)
+					}
+				}
+				if r.code == 0 || r.stdout != "" {
+					t.Errorf("exit code %d, %q", r.code, r.stdout)
+				}
+			})
+		}
+	}
+}
+
 // TestEdgeCase50_ExitCodes: each kind of failure has its code, and standard
 // output stays clean.
 func TestEdgeCase50_ExitCodes(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"regexp"
 	"strings"
@@ -136,9 +137,11 @@ var troubles = []struct {
 	{x509.UnknownAuthorityError{}, "--alternate-ca-path", 1},
 	{x509.HostnameError{Certificate: &x509.Certificate{}}, "--pomerium-url", 1},
 	{x509.CertificateInvalidError{Cert: &x509.Certificate{}, Reason: x509.Expired}, "clock (date)", 1},
+	{fmt.Errorf("edge.example.com: %w", http.ErrSchemeMismatch), "sign in to the network, or check the port in --pomerium-url", 1},
 	{tunnel.ErrNotTLS, "--pomerium-url", 1},
 	{&tunnel.Error{Edge: "edge.example.com:443", Op: "connect", Err: io.EOF}, "scheme and port in --pomerium-url", 1},
 	{&tunnel.Error{Edge: "edge.example.com:443", Op: "tls", Err: io.ErrUnexpectedEOF}, "scheme and port in --pomerium-url", 1},
+	{&login.Error{Op: "signing in", Err: fmt.Errorf("edge.example.com: %w", io.EOF)}, "scheme and port in --pomerium-url", 4},
 	{tunnel.ErrNoH2, "--protocol", 1},
 	{errors.New("remote error: tls: certificate required"), "--client-cert", 1},
 

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/pomerium/pomerium-cli/internal/edge"
+	"github.com/pomerium/pomerium-cli/internal/login"
 	"github.com/pomerium/pomerium-cli/tunnel"
 )
 
@@ -24,9 +26,9 @@ func hintEdgeTLS(err error) string {
 		return "give the server's own name with --pomerium-url"
 	case is[x509.CertificateInvalidError](err):
 		return "check this machine's clock (date), and the server's certificate"
-	case errors.Is(err, tunnel.ErrNotTLS):
+	case errors.Is(err, tunnel.ErrNotTLS), errors.Is(err, http.ErrSchemeMismatch):
 		return "open a web page in a browser to sign in to the network, or check the port in --pomerium-url"
-	case is[*tunnel.Error](err) && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)):
+	case (is[*tunnel.Error](err) || is[*login.Error](err)) && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)):
 		return "check scheme and port in --pomerium-url: a server that speaks TLS closes what is not, and the other way round"
 	case errors.Is(err, tunnel.ErrNoH2):
 		return "leave --protocol out, or say --protocol h1"
