@@ -49,7 +49,7 @@ func (p *program) logout() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := p.forget(server); err != nil || !browser {
+			if err := p.forget(cmd.Context(), server); err != nil || !browser {
 				return err
 			}
 			return p.signOut(cmd.Context(), server, login.Opener(words))
@@ -63,14 +63,16 @@ func (p *program) logout() *cobra.Command {
 
 // forget drops what is kept for one server, wherever --token-store had it kept,
 // and for kubectl. A file that holds no token goes as well.
-func (p *program) forget(server *url.URL) error {
+func (p *program) forget(ctx context.Context, server *url.URL) error {
 	dir, err := cacheDir()
 	if err != nil {
 		return err
 	}
-	was, err := token.Forget(filepath.Join(dir, jwtsDir), token.Key(server))
+	files, key := token.File{Dir: filepath.Join(dir, jwtsDir)}, token.Key(server)
+	kept, _ := files.Load(ctx, key) // what cannot be read is no token of kubectl's
+	was, err := token.Forget(files.Dir, key)
 	kubectl := kubecred.Cache{Dir: filepath.Join(dir, execCredentialsDir)}
-	if err = errors.Join(err, kubectl.Remove(shownURL(server))); err != nil {
+	if err = errors.Join(err, kubectl.Forget(kept)); err != nil {
 		return fmt.Errorf("forgetting the token of %s: %w", edge.Host(server), err)
 	}
 	if !was {

@@ -213,7 +213,8 @@ func TestLogoutEverywhere(t *testing.T) {
 	for _, err := range []error{
 		sealed.Save(t.Context(), token.Key(w.EdgeURL()), w.Token()),
 		sealed.Save(t.Context(), "other.example:443|true", w.Token()),
-		kubectl.Save(server, w.Token()),
+		token.File{Dir: sealed.Dir}.Save(t.Context(), token.Key(w.EdgeURL()), "x.y.z"),
+		kubectl.Save(server+"/cluster", "x.y.z"),
 		kubectl.Save("https://other.example", w.Token()),
 	} {
 		if err != nil {
@@ -226,7 +227,7 @@ func TestLogoutEverywhere(t *testing.T) {
 		t.Errorf("exit code %d: %s", r.code, r.stderr)
 	}
 	other, err := kubectl.Load("https://other.example")
-	if kept, kerr := kubectl.Load(server); kept != "" || other == "" || err != nil || kerr != nil {
+	if kept, kerr := kubectl.Load(server + "/cluster"); kept != "" || other == "" || err != nil || kerr != nil {
 		t.Errorf("kubectl's: %d bytes, of another server %d; %v, %v", len(kept), len(other), err, kerr)
 	}
 	if got := w.files(t); len(got) != 1 {

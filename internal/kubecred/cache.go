@@ -32,19 +32,20 @@ type Cache struct {
 // Load returns the token kept for a URL, or "". Whatever the file says of its
 // validity, the edge decides. A file that cannot be read as a credential counts as none.
 func (c Cache) Load(url string) (string, error) {
-	f, err := os.Open(c.path(url))
+	data, err := read(c.path(url))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
+	return tokenIn(data), err
+}
+
+func read(path string) ([]byte, error) {
+	f, err := os.Open(path)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile))
-	if err != nil {
-		return "", err
-	}
-	return tokenIn(data), nil
+	return io.ReadAll(io.LimitReader(f, maxFile))
 }
 
 // tokenIn finds the token in a kept credential.
@@ -81,6 +82,26 @@ func (c Cache) Remove(url string) error {
 		return err
 	}
 	return nil
+}
+
+// Forget drops the credentials that have a token, of whatever URL: nobody but
+// their owner knows by which names one server is called.
+func (c Cache) Forget(token string) error {
+	entries, err := os.ReadDir(c.Dir)
+	if errors.Is(err, fs.ErrNotExist) || token == "" {
+		return nil
+	}
+	for _, e := range entries {
+		path := filepath.Join(c.Dir, e.Name())
+		data, rerr := read(path)
+		if rerr == nil && tokenIn(data) == token {
+			rerr = os.Remove(path)
+		}
+		if !errors.Is(rerr, fs.ErrNotExist) {
+			err = errors.Join(err, rerr)
+		}
+	}
+	return err
 }
 
 // Clear drops all of it.
