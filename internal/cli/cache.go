@@ -21,9 +21,10 @@ const (
 func (p *program) cache() *cobra.Command {
 	cmd := parent("cache", "Where tokens are kept, and forgetting them")
 	cmd.AddCommand(&cobra.Command{
-		Use:   "location",
-		Short: "Print the directory where tokens are kept",
-		Args:  noArguments,
+		Use:     "location",
+		Short:   "Print the directory where tokens are kept",
+		Example: "  ls \"$(pomerium-cli cache location)\"",
+		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := cacheDir()
 			if err != nil {
@@ -33,9 +34,10 @@ func (p *program) cache() *cobra.Command {
 			return err
 		},
 	}, &cobra.Command{
-		Use:   "clear",
-		Short: "Remove that directory: all tokens, and what else is remembered",
-		Args:  noArguments,
+		Use:     "clear",
+		Short:   "Remove that directory: all tokens, and what else is remembered",
+		Example: "  pomerium-cli cache clear",
+		Args:    noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			dir, err := cacheDir()
 			if err != nil {

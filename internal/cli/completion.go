@@ -20,7 +20,8 @@ func flagWords() map[string][]string {
 		"log-level":          {"debug", "info", "warn", "error"},
 		"pre-proxy":          {"http://", "https://", "socks5h://"},
 		"protocol":           {"auto", "h1", "h2"},
-		"token-store":        {"file", "keyring", "memory"},
+		"token-store":        {storeFile, storeKeyring, storeMemory},
+		"type":               routeTypes,
 	}
 }
 

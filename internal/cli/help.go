@@ -34,7 +34,7 @@ func writeHelp(w io.Writer, cmd *cobra.Command) {
 	if about == "" {
 		about = cmd.Short
 	}
-	fmt.Fprintf(w, "%s\n\nUsage:\n  %s\n", about, useLine(cmd))
+	fmt.Fprintf(w, "%s\n\nUsage:\n  %s\n", strings.TrimSpace(about), useLine(cmd))
 	if len(cmd.Aliases) > 0 {
 		fmt.Fprintf(w, "\nAlso called: %s\n", strings.Join(cmd.Aliases, ", "))
 	}

@@ -90,6 +90,9 @@ func (p *program) root() *cobra.Command {
 	root.AddCommand(p.tcp(), p.check(), p.auth(), p.login(), p.logout(), p.whoami(), p.routes(), p.k8s(), p.sshConfig(), p.cache(), p.demo(), p.version())
 	root.AddCommand(refusedCommands()...)
 	root.InitDefaultCompletionCmd()
+	if c, _, err := root.Find([]string{"completion"}); err == nil { // cobra's prints help for a word that it does not know
+		c.Args, c.RunE, c.SuggestionsMinimumDistance = nil, below, 2
+	}
 	return root
 }
 
@@ -100,17 +103,20 @@ func parent(use, short string, aliases ...string) *cobra.Command {
 		Aliases:                    aliases,
 		Short:                      short,
 		SuggestionsMinimumDistance: 2,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return cmd.Help()
-			}
-			e := &unknownCommand{name: cmd.Name() + " " + args[0]}
-			for _, s := range cmd.SuggestionsFor(args[0]) {
-				e.similar = append(e.similar, cmd.Name()+" "+s)
-			}
-			return e
-		},
+		RunE:                       below,
 	}
+}
+
+// below is what runs where none of a command's subcommands does.
+func below(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	e := &unknownCommand{name: cmd.Name() + " " + args[0]}
+	for _, s := range cmd.SuggestionsFor(args[0]) {
+		e.similar = append(e.similar, cmd.Name()+" "+s)
+	}
+	return e
 }
 
 // help prints the help of any command.
