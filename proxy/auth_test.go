@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -284,6 +285,43 @@ func TestEdgeCase17_ErrorsNameTheSchemes(t *testing.T) {
 		_, err := hop(t, tc.url, to(p.addr)).DialContext(t.Context(), "tcp", target)
 		if want := "forward proxy http://proxy.test:3128: authenticate: " + tc.want; text(err) != want {
 			t.Errorf("error\n got %v\nwant %s", err, want)
+		}
+	}
+}
+
+// TestEdgeCase17_SchemesThatMayBeUsed: what was forbidden is told as such, and never as a wrong password.
+func TestEdgeCase17_SchemesThatMayBeUsed(t *testing.T) {
+	for _, tc := range []struct{ schemes, offer, want string }{
+		{"digest", "Basic realm=x", "the proxy offers Basic, and only Digest may be used"},
+		{"digest,ntlm", "Basic realm=x, Hawk", "the proxy offers Basic, Hawk, and only Digest, NTLM may be used"},
+		{"basic", "Digest realm=x, nonce=n", "the proxy offers Digest, and only Basic may be used"}, // it went out unasked
+		{"basic", "Basic realm=x", "the proxy refused the user name or the password"},
+		{"basic", "Hawk", "the proxy offers Hawk, and only Basic can be answered"},
+	} {
+		for _, user := range []bool{true, false} {
+			p := answer(t, func(int, string) (string, bool) {
+				return "HTTP/1.1 407 No\r\nContent-Length: 0\r\nProxy-Authenticate: " + tc.offer + "\r\n\r\n", true
+			})
+			schemes, err := proxy.ParseAuth(tc.schemes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := proxy.Config{Dial: to(p.addr), Schemes: schemes, UserSource: "FROM"}
+			if user {
+				c.User = url.UserPassword("user", "canary")
+			}
+			s, err := proxy.Fixed("http://proxy.test:3128", "--forward-proxy", c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = proxy.Dial(s, &url.URL{Scheme: "https", Host: target})(t.Context(), "tcp", target)
+			failed := asError(t, err)
+			if left := new(proxy.LeftOut); errors.As(err, &left) != strings.Contains(tc.want, "may be used") {
+				t.Errorf("--forward-proxy-auth %s, %s: error %v is a LeftOut, or is none", tc.schemes, tc.offer, err)
+			}
+			if user && failed.Err.Error() != tc.want || failed.UserSource != "FROM" {
+				t.Errorf("--forward-proxy-auth %s, %s: error %v of %q, want %s", tc.schemes, tc.offer, err, failed.UserSource, tc.want)
+			}
 		}
 	}
 }

@@ -40,6 +40,8 @@ type Error struct {
 	Header   http.Header // Proxy-Status, Retry-After, Via and X-Squid-Error of the answer; may be nil
 	Body     string      // the gist of the answer's body, one line
 	Err      error       // the cause; never nil
+
+	UserSource string // the setting that user and password are from, as in Hop; of OpAuth alone
 }
 
 func (e *Error) Error() string {
@@ -95,6 +97,16 @@ func (e *WrongProtocol) Error() string {
 	return msg
 }
 
+// LeftOut says that a proxy offers authentication schemes that are spoken here,
+// and [Config.Schemes] has none of them. It is the cause in an Error.
+type LeftOut struct {
+	Offered, Allowed []string // "Basic", "Digest", "NTLM", "Negotiate", and what else is offered
+}
+
+func (e *LeftOut) Error() string {
+	return "the proxy offers " + strings.Join(e.Offered, ", ") + ", and only " + strings.Join(e.Allowed, ", ") + " may be used"
+}
+
 // SettingError is a proxy setting that cannot be used. Its text names the
 // setting and what is wrong, never the value.
 type SettingError struct {
@@ -124,10 +136,14 @@ func (h *Hop) fail(ctx context.Context, op, target string, err error) *Error {
 		// A TLS 1.3 proxy that wants a client certificate says so after the handshake.
 		op, target = OpTLS, ""
 	}
-	if op == OpAuth && h.Logins != nil {
-		err = &denied{err, h}
+	failed := &Error{Hop: h.String(), Source: h.Source, Op: op, Target: target, Err: err}
+	if op == OpAuth {
+		failed.UserSource = h.UserSource
+		if h.Logins != nil {
+			failed.Err = &denied{err, h}
+		}
 	}
-	return &Error{Hop: h.String(), Source: h.Source, Op: op, Target: target, Err: err}
+	return failed
 }
 
 // A limitError says that a limit of ours was reached.

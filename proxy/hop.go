@@ -42,6 +42,8 @@ type Hop struct {
 	Log     *slog.Logger    // nil: no logs
 	Source  string          // the setting that named the proxy, for errors; may be empty
 
+	UserSource string // the setting that the user of URL is from, for errors; empty: the one that named the proxy
+
 	// Logins is asked for a user and password where the proxy wants them and URL
 	// has none, or has a user alone. For HTTP, Auth has to be nil then; nil: none.
 	Logins Logins

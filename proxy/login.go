@@ -268,21 +268,20 @@ func (l *login) goOn(ctx context.Context, challenges []challenge) error {
 	if l.exchange == nil {
 		return errUnasked
 	}
+	scheme := l.demand.auth.Scheme()
 	var mine []challenge
 	for _, c := range challenges {
-		if strings.EqualFold(c.scheme, l.demand.auth.Scheme()) {
+		if strings.EqualFold(c.scheme, scheme) {
 			mine = append(mine, c)
 		}
 	}
-	if len(mine) == 0 {
-		scheme := l.demand.auth.Scheme()
+	refused := errUnasked // a proxy that does not offer Basic has not judged what it got unasked
+	if len(mine) == 0 && (scheme != "Basic" || len(challenges) == 0) {
 		mine = []challenge{{scheme: scheme, text: scheme}}
 	}
-	var refused error
 	for _, c := range mine {
 		credentials, err := answerTo(ctx, l.exchange, c.text)
 		if err == nil && l.shared && l.exchange.Bound() {
-			scheme := l.demand.auth.Scheme()
 			return l.alone(ctx, &demand{row: l.demand.row, auth: l.demand.auth, challenge: scheme})
 		}
 		if err == nil {
@@ -293,7 +292,7 @@ func (l *login) goOn(ctx context.Context, challenges []challenge) error {
 			l.send(credentials)
 			return nil
 		}
-		if refused == nil || !errors.Is(refused, ErrRejected) {
+		if !errors.Is(refused, ErrRejected) {
 			refused = err
 		}
 	}

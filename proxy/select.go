@@ -82,11 +82,14 @@ type Config struct {
 	Log     *slog.Logger  // nil: no logs
 	Dial    DialFunc      // nil: Dialer{}.DialContext
 
-	User    *url.Userinfo                   // for a proxy whose URL has no user; nil: none
-	UserOf  func(host string) *url.Userinfo // the same, for what has no User; may be nil, and give nil
-	Logins  Logins                          // for what has neither, once the proxy asks; may be nil
-	Schemes []string                        // how HTTP proxies may be answered, as ParseAuth gives them; nil: all
-	SPN     string                          // of an HTTP proxy that asks for Negotiate; empty: HTTP/ and its name
+	User       *url.Userinfo // for a proxy whose URL has no user; nil: none
+	UserSource string        // the setting that User is from, for errors
+	// UserOf is the same for what has no User; may be nil, and give nil.
+	UserOf func(host string) (user *url.Userinfo, source string)
+	Logins Logins // for what has neither, once the proxy asks; may be nil
+
+	Schemes []string // how HTTP proxies may be answered, as ParseAuth gives them; nil: all
+	SPN     string   // of an HTTP proxy that asks for Negotiate; empty: HTTP/ and its name
 
 	Header http.Header // added to each request that an HTTP proxy gets; nil: none
 
@@ -124,14 +127,16 @@ func (c Config) direct(source string) Way {
 }
 
 func (c Config) through(u *url.URL, source string) Way {
+	var userSource string
 	if u.User == nil {
 		known := *u
-		if known.User = c.User; known.User == nil && c.UserOf != nil {
-			known.User = c.UserOf(u.Hostname())
+		known.User, userSource = c.User, c.UserSource
+		if known.User == nil && c.UserOf != nil {
+			known.User, userSource = c.UserOf(u.Hostname())
 		}
 		u = &known
 	}
-	hop := &Hop{URL: u, Source: source, TLS: c.TLS, Header: c.Header, Dial: c.Dial, Timeout: c.Timeout, KeepAlive: c.KeepAlive,
+	hop := &Hop{URL: u, Source: source, UserSource: userSource, TLS: c.TLS, Header: c.Header, Dial: c.Dial, Timeout: c.Timeout, KeepAlive: c.KeepAlive,
 		Log: c.Log, Logins: c.Logins}
 	if n := len(c.Before); n > 0 {
 		hop.Dial = c.Before[n-1].DialContext

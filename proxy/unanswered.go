@@ -2,18 +2,17 @@ package proxy
 
 import (
 	"errors"
+	"net/url"
 	"slices"
 	"strings"
 )
 
 // explain says why a 407 cannot be answered.
 func (l *login) explain(reasons []error) error {
-	var ours []string
-	for _, auth := range l.id.auth {
-		if !slices.Contains(ours, auth.Scheme()) {
-			ours = append(ours, auth.Scheme())
-		}
+	if out := l.leftOut(); out != nil {
+		return out
 	}
+	ours := schemesOf(l.id.auth)
 	offer := strings.Join(l.schemes, ", ")
 	var text string
 	switch {
@@ -32,6 +31,32 @@ func (l *login) explain(reasons []error) error {
 		return &wanted{&unanswered{text, reasons}, *l.want, true}
 	}
 	return &unanswered{text, reasons}
+}
+
+// leftOut is the error of a proxy whose schemes would all be spoken here, but
+// may not be; else nil.
+func (l *login) leftOut() error {
+	could := schemesOf(l.hop.authFor(url.UserPassword("user", "password")))
+	offered := func(in []string) bool {
+		return slices.ContainsFunc(l.schemes, func(s string) bool {
+			return slices.ContainsFunc(in, func(t string) bool { return strings.EqualFold(s, t) })
+		})
+	}
+	if offered(could) || !offered(AuthSchemes()) {
+		return nil
+	}
+	return &LeftOut{Offered: l.schemes, Allowed: could}
+}
+
+// schemesOf lists the schemes of authenticators, each once.
+func schemesOf(all []Authenticator) []string {
+	var names []string
+	for _, auth := range all {
+		if !slices.Contains(names, auth.Scheme()) {
+			names = append(names, auth.Scheme())
+		}
+	}
+	return names
 }
 
 // unanswered says why no scheme could be used, on one line.

@@ -39,8 +39,14 @@ func hintProxyAuth(err error) string {
 		return "type the new password in a terminal: --save puts it in place of the old; or give POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD, which come before the keyring"
 	case errors.Is(err, keyring.ErrLocked), errors.Is(err, keyring.ErrDismissed):
 		return "unlock the keyring, or give POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD, or --forward-proxy-credentials-file"
+	case is[*proxy.LeftOut](err):
+		return "--forward-proxy-auth says what may be used: name what the proxy offers there, or leave it out"
+	case errors.Is(err, proxy.ErrRejected) && strings.HasPrefix(e.UserSource, envForwardProxy):
+		return "check " + e.UserSource
+	case errors.Is(err, proxy.ErrRejected) && e.UserSource != "":
+		return "check user and password in " + e.UserSource + "; POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD come before any file"
 	case errors.Is(err, proxy.ErrRejected):
-		return "check user and password in " + setting(e.Source) + " (% # / ? @ in them are written as %25 %23 %2F %3F %40), or in POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD"
+		return "check user and password in " + setting(e.Source) + " (% # / ? @ in them are written as %25 %23 %2F %3F %40)"
 	case errors.Is(err, proxy.ErrNoService):
 		return "give the name that the domain has for the proxy with --forward-proxy-spn HTTP/its.name"
 	case errors.Is(err, proxy.ErrTicketRefused):
@@ -52,11 +58,11 @@ func hintProxyAuth(err error) string {
 	case len(e.Schemes) > 0 && !slices.ContainsFunc(e.Schemes, spoken):
 		return "none of these is spoken here; a helper such as cntlm or px may do it: --forward-proxy http://127.0.0.1:<its port>"
 	case strings.HasPrefix(e.Source, ofScript), ofSystem(e.Source):
-		return "give user and password in POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD; --forward-proxy-auth may forbid what the proxy offers"
-	case strings.HasPrefix(e.Hop, "socks"):
-		return "put user and password in " + setting(e.Source) + ": " + withUser(e.Hop) + ", in POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD, or in a --forward-proxy-credentials-file"
+		return "give user and password in POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD"
+	case e.Source == "--pre-proxy": // the variables and the file are for the last proxy
+		return "put user and password in --pre-proxy: " + withUser(e.Hop)
 	}
-	return "put user and password in " + setting(e.Source) + ": " + withUser(e.Hop) + ", in POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD, or in a --forward-proxy-credentials-file; --forward-proxy-auth may forbid what the proxy offers"
+	return "give user and password in POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD, in a --forward-proxy-credentials-file, or in " + setting(e.Source) + ": " + withUser(e.Hop)
 }
 
 // spoken reports whether package proxy knows an authentication scheme.

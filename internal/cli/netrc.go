@@ -13,15 +13,16 @@ import (
 const maxNetrc = 1 << 20
 
 // netrcLogin finds the entry of a host in the user's .netrc: $NETRC, or .netrc
-// (_netrc on Windows) in the home directory. nil without an entry, a readable
-// file, or where others can read it. The entry "default" is not used: it would
-// give the password to whatever proxy is named.
-func netrcLogin(host string, getenv func(string) string) *url.Userinfo {
-	path := getenv("NETRC")
+// (_netrc on Windows) in the home directory; path is that file. nil without an
+// entry or a readable file, and errOthersRead where an entry is not used because
+// others can read it. The entry "default" is not used: it would give the
+// password to whatever proxy is named.
+func netrcLogin(host string, getenv func(string) string) (login *url.Userinfo, path string, err error) {
+	path = getenv("NETRC")
 	if path == "" {
 		home, err := os.UserHomeDir()
 		if err != nil {
-			return nil
+			return nil, "", nil
 		}
 		path = filepath.Join(home, ".netrc")
 		if _, err := os.Stat(path); err != nil && runtime.GOOS == "windows" {
@@ -29,14 +30,18 @@ func netrcLogin(host string, getenv func(string) string) *url.Userinfo {
 		}
 	}
 	info, err := os.Stat(path)
-	if err != nil || !info.Mode().IsRegular() || info.Size() > maxNetrc || info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
-		return nil
+	if err != nil || !info.Mode().IsRegular() || info.Size() > maxNetrc {
+		return nil, "", nil
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil
+		return nil, "", nil
 	}
-	return parseNetrc(string(data), host)
+	login = parseNetrc(string(data), host)
+	if login != nil && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
+		return nil, path, errOthersRead
+	}
+	return login, path, nil
 }
 
 // parseNetrc takes the first entry of host that has a login and a password.

@@ -20,29 +20,29 @@ var (
 
 // proxyLogin finds the user and password for a proxy whose URL has none: nil
 // without any, and the user alone where only that is set. The variables win over
-// the file. No error repeats what it read.
-func proxyLogin(file string, getenv func(string) string) (*url.Userinfo, error) {
+// the file. source names the setting. No error repeats what it read.
+func proxyLogin(file string, getenv func(string) string) (login *url.Userinfo, source string, err error) {
 	const envUser, envPassword = "POMERIUM_FORWARD_PROXY_USER", "POMERIUM_FORWARD_PROXY_PASSWORD"
 	user, password := getenv(envUser), getenv(envPassword)
 	switch {
 	case user == "" && password != "":
-		return nil, usagef("%s is set and %s is not", envPassword, envUser)
+		return nil, "", usagef("%s is set and %s is not", envPassword, envUser)
 	case strings.ContainsFunc(user, unicode.IsControl):
-		return nil, usagef("%s has a control character or line break", envUser)
+		return nil, "", usagef("%s has a control character or line break", envUser)
 	case strings.ContainsFunc(password, unicode.IsControl):
-		return nil, usagef("%s has a control character or line break", envPassword)
+		return nil, "", usagef("%s has a control character or line break", envPassword)
 	case user != "" && password == "":
-		return url.User(user), nil
+		return url.User(user), envUser, nil
 	case user != "":
-		return url.UserPassword(user, password), nil
+		return url.UserPassword(user, password), envUser + " and " + envPassword, nil
 	case file == "":
-		return nil, nil
+		return nil, "", nil
 	}
-	login, err := readLogin(file)
-	if err != nil {
-		return nil, usagef("--forward-proxy-credentials-file %s: %w", file, cause(err))
+	source = "--forward-proxy-credentials-file " + file
+	if login, err = readLogin(file); err != nil {
+		return nil, "", usagef("%s: %w", source, cause(err))
 	}
-	return login, nil
+	return login, source, nil
 }
 
 // readLogin reads a file that only its owner can read.

@@ -26,6 +26,7 @@ type reach struct {
 	browser     []string              // the words of --browser-cmd
 	command     string                // "pomerium-cli tcp"
 	proxyUser   *url.Userinfo         // for a proxy without a user in its URL; may be nil
+	proxyUserOf string                // the setting that has it
 	proxyHeader http.Header
 	proxyAuth   []string // nil: all schemes
 }
@@ -72,7 +73,7 @@ func (r *reach) readProxyLogin(insist bool) (err error) {
 	if r.proxyHeader, err = proxyHeader(r.forwardProxyHeader); err != nil {
 		return err
 	}
-	if r.proxyUser, err = proxyLogin(r.forwardProxyLogin, r.getenv); err != nil {
+	if r.proxyUser, r.proxyUserOf, err = proxyLogin(r.forwardProxyLogin, r.getenv); err != nil {
 		return err
 	}
 	if insist {

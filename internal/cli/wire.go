@@ -168,21 +168,31 @@ func (w *parts) proxyConfig() proxy.Config {
 		secure.Certificates = []tls.Certificate{*w.plan.proxyPair}
 	}
 	c := proxy.Config{
-		Timeout:   w.plan.connectTimeout,
-		TLS:       secure,
-		Header:    w.plan.proxyHeader,
-		Dial:      dial.DialContext,
-		KeepAlive: w.keepAlive(),
-		Log:       w.ui.log,
-		User:      w.plan.proxyUser,
-		UserOf:    func(host string) *url.Userinfo { return netrcLogin(host, w.plan.getenv) },
-		Schemes:   w.plan.proxyAuth,
-		SPN:       w.plan.forwardProxySPN,
+		Timeout:    w.plan.connectTimeout,
+		TLS:        secure,
+		Header:     w.plan.proxyHeader,
+		Dial:       dial.DialContext,
+		KeepAlive:  w.keepAlive(),
+		Log:        w.ui.log,
+		User:       w.plan.proxyUser,
+		UserSource: w.plan.proxyUserOf,
+		UserOf:     w.netrc,
+		Schemes:    w.plan.proxyAuth,
+		SPN:        w.plan.forwardProxySPN,
 	}
 	if w.logins != nil { // a nil in the interface would not be one
 		c.Logins = w.logins
 	}
 	return c
+}
+
+// netrc tells what the user's .netrc has for a proxy.
+func (w *parts) netrc(host string) (*url.Userinfo, string) {
+	login, path, err := netrcLogin(host, w.plan.getenv)
+	if err != nil {
+		w.ui.log.Warn("a password is not used", "file", path, "err", err)
+	}
+	return login, path
 }
 
 // keepAlive is --keep-alive, whose 0 means none.
