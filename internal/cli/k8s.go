@@ -6,13 +6,13 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pomerium/pomerium-cli/internal/edge"
 	"github.com/pomerium/pomerium-cli/internal/kubecred"
 	"github.com/pomerium/pomerium-cli/internal/login"
-	"github.com/pomerium/pomerium-cli/internal/token"
 )
 
 func (p *program) k8s() *cobra.Command {
@@ -76,7 +76,11 @@ func (p *program) execCredential() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = cmd.OutOrStdout().Write(asked.Answer(text, pair[0], pair[1]))
+			c := kubecred.Credential{Token: text, Certificate: pair[0], Key: pair[1]}
+			if exp := login.Expiry(text); q.parts.plan.account != nil && exp.After(time.Now()) {
+				c.Until = exp
+			}
+			_, err = cmd.OutOrStdout().Write(asked.Answer(c))
 			return err
 		},
 	}
@@ -184,11 +188,7 @@ credentials of all servers; the tokens that other commands use stay then.`,
 			if err != nil {
 				return err
 			}
-			tokens, key := token.File{Dir: filepath.Join(dir, jwtsDir)}, token.Key(server)
-			kept, err := tokens.Load(cmd.Context(), key)
-			if err == nil && kept != "" {
-				err = tokens.Delete(cmd.Context(), key, kept)
-			}
+			_, err = forgetToken(cmd.Context(), dir, server)
 			return errors.Join(err, cache.Remove(raw))
 		},
 	}

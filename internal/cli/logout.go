@@ -68,11 +68,8 @@ func (p *program) forget(ctx context.Context, server *url.URL) error {
 	if err != nil {
 		return err
 	}
-	files, key := token.File{Dir: filepath.Join(dir, jwtsDir)}, token.Key(server)
-	kept, _ := files.Load(ctx, key) // what cannot be read is no token of kubectl's
-	was, err := token.Forget(files.Dir, key)
-	kubectl := kubecred.Cache{Dir: filepath.Join(dir, execCredentialsDir)}
-	if err = errors.Join(err, kubectl.Forget(kept)); err != nil {
+	was, err := forgetToken(ctx, dir, server)
+	if err != nil {
 		return fmt.Errorf("forgetting the token of %s: %w", edge.Host(server), err)
 	}
 	if !was {
@@ -81,6 +78,16 @@ func (p *program) forget(ctx context.Context, server *url.URL) error {
 	}
 	p.ui().Done("the token of "+edge.Host(server)+" is forgotten", "server", shownURL(server))
 	return nil
+}
+
+// forgetToken drops what is kept for a server in the files below dir, and says
+// whether there was anything.
+func forgetToken(ctx context.Context, dir string, server *url.URL) (was bool, err error) {
+	files, key := token.File{Dir: filepath.Join(dir, jwtsDir)}, token.Key(server)
+	kept, _ := files.Load(ctx, key) // what cannot be read is no token of kubectl's
+	was, err = token.Forget(files.Dir, key)
+	kubectl := kubecred.Cache{Dir: filepath.Join(dir, execCredentialsDir)}
+	return was, errors.Join(err, kubectl.Forget(kept))
 }
 
 // signOut shows the page at which the server ends the browser's session. A

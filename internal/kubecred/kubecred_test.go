@@ -36,12 +36,13 @@ func TestParseRequest(t *testing.T) {
 }
 
 func TestAnswer(t *testing.T) {
-	got := string(kubecred.Request{Version: "v1"}.Answer("a.b.c", "", ""))
+	got := string(kubecred.Request{Version: "v1"}.Answer(kubecred.Credential{Token: "a.b.c"}))
 	if want := `{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":{"token":"Pomerium-a.b.c"}}` + "\n"; got != want {
 		t.Error(cmp.Diff(want, got))
 	}
-	got = string(kubecred.Request{Version: "v1beta1"}.Answer("a.b.c", "CERT\n", "KEY\n"))
-	if !strings.Contains(got, `/v1beta1"`) || !strings.Contains(got, `"clientCertificateData":"CERT\n","clientKeyData":"KEY\n"`) {
+	got = string(kubecred.Request{Version: "v1beta1"}.Answer(kubecred.Credential{Token: "a.b.c", Certificate: "CERT\n", Key: "KEY\n", Until: time.Unix(1<<31, 0)}))
+	if !strings.Contains(got, `/v1beta1"`) || !strings.Contains(got, `{"expirationTimestamp":"2038-01-19T03:14:08Z","token":`) ||
+		!strings.Contains(got, `"clientCertificateData":"CERT\n","clientKeyData":"KEY\n"`) {
 		t.Error(got)
 	}
 }
@@ -76,6 +77,19 @@ func TestCache(t *testing.T) {
 	expect(t, c, url, "d.e.f")
 	must(t, c.Clear())
 	expect(t, c, url, "")
+}
+
+// Forgotten is a token for every URL.
+func TestForget(t *testing.T) {
+	c := kubecred.Cache{Dir: filepath.Join(t.TempDir(), "exec-credential")}
+	must(t, c.Forget("a.b.c"))
+	for url, token := range map[string]string{"one": "a.b.c", "two": "d.e.f", "three": "a.b.c"} {
+		must(t, c.Save(url, token))
+	}
+	must(t, c.Forget("a.b.c"))
+	for url, want := range map[string]string{"one": "", "two": "d.e.f", "three": ""} {
+		expect(t, c, url, want)
+	}
 }
 
 func expect(t *testing.T, c kubecred.Cache, url, want string) {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // EnvInfo is the variable in which kubectl, since 1.20, says what it wants.
@@ -77,10 +78,19 @@ type status struct {
 	Key         string `json:"clientKeyData,omitempty"`
 }
 
-// Answer is the ExecCredential for a token of the edge, with a certificate and
-// its key in PEM, or without. It names no end of its validity: that is the
-// edge's to say, and kubectl runs the plugin again when it does.
-func (r Request) Answer(token, certificate, key string) []byte {
-	out, _ := json.Marshal(credential{kind, group + r.Version, &status{Token: Prefix + token, Certificate: certificate, Key: key}}) // strings: cannot fail
+// Credential is what kubectl is to show.
+type Credential struct {
+	Token            string
+	Certificate, Key string    // in PEM; empty: none
+	Until            time.Time // when kubectl asks again by itself; zero: when the edge says so
+}
+
+// Answer is the ExecCredential.
+func (r Request) Answer(c Credential) []byte {
+	s := status{Token: Prefix + c.Token, Certificate: c.Certificate, Key: c.Key}
+	if !c.Until.IsZero() {
+		s.Expiration = c.Until.UTC().Format(time.RFC3339)
+	}
+	out, _ := json.Marshal(credential{kind, group + r.Version, &s}) // strings: cannot fail
 	return append(out, '\n')
 }

@@ -81,15 +81,16 @@ func (a *ServiceAccount) error(err error) error {
 // refusal says more where the token itself tells why it was refused. The
 // expiry is a hint and no more: the edge has spoken already.
 func refusal(token string) error {
-	if exp := expiry(token); !exp.IsZero() && exp.Before(time.Now()) {
+	if exp := Expiry(token); !exp.IsZero() && exp.Before(time.Now()) {
 		return fmt.Errorf("%w: it expired on %s", ErrRefused, exp.UTC().Format(time.DateOnly))
 	}
 	return ErrRefused
 }
 
-// expiry returns the time that a JSON Web Token says it ends at (RFC 7519
-// section 4.1.4), or zero.
-func expiry(token string) time.Time {
+// Expiry returns the time that a JSON Web Token says it ends at (RFC 7519
+// section 4.1.4), or zero. It counts for service accounts alone: the token of a
+// session may name a time long past, and the edge takes it.
+func Expiry(token string) time.Time {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
 		return time.Time{}

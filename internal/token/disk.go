@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/pomerium/pomerium-cli/internal/swap"
 )
@@ -19,10 +18,6 @@ const (
 	maxSize = 128 << 10
 	maxFile = 2 * maxSize
 )
-
-// halfMade is how old a temporary file is when whoever made it will not finish
-// it: it was killed.
-const halfMade = time.Minute
 
 // load returns what parse finds in the file at path, "" if there is no file.
 func load(path string, parse func([]byte) (string, error)) (string, error) {
@@ -48,30 +43,6 @@ func read(path string) ([]byte, error) {
 	}
 	defer file.Close()
 	return io.ReadAll(io.LimitReader(file, maxFile+1))
-}
-
-// replace gives the file at path a new content, in one step, and takes away what
-// killed processes have left of such a step.
-func replace(path string, content []byte) error {
-	sweep(path)
-	return swap.File(path, content, 0o600)
-}
-
-// sweep removes the temporary files for path that nobody will finish: they hold
-// tokens.
-func sweep(path string) {
-	entries, err := os.ReadDir(filepath.Dir(path))
-	if err != nil {
-		return // the step itself will tell
-	}
-	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), swap.Prefix(path)) {
-			continue
-		}
-		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > halfMade {
-			_ = os.Remove(filepath.Join(filepath.Dir(path), e.Name()))
-		}
-	}
 }
 
 // drop removes the file at path if parse finds the given token in it.
@@ -118,7 +89,7 @@ func asideName(path string) (string, error) {
 func Forget(dir, key string) (was bool, err error) {
 	for _, ending := range []string{fileEnding, sealedEnding} {
 		path := filepath.Join(dir, fileName(key)+ending)
-		sweep(path)
+		swap.Sweep(path)
 		gone := os.Remove(path)
 		if was = was || gone == nil; gone != nil && !errors.Is(gone, fs.ErrNotExist) {
 			err = errors.Join(err, gone)

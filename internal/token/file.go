@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/pomerium/pomerium-cli/internal/swap"
 )
 
 // File keeps each token in a file of its own, readable by its owner alone,
@@ -46,7 +48,7 @@ func (f File) Save(_ context.Context, key, token string) error {
 	if !valid(token) {
 		return fmt.Errorf("saving token: %w", errNotToken)
 	}
-	if err := replace(f.path(key), []byte(token)); err != nil {
+	if err := swap.File(f.path(key), []byte(token), 0o600); err != nil {
 		return fmt.Errorf("saving token: %w", err)
 	}
 	return nil

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"github.com/pomerium/pomerium-cli/internal/swap"
 )
 
 // Ring keeps secrets by a name, as a system's keyring does. Load returns ""
@@ -72,7 +74,7 @@ func (s *Sealed) Save(ctx context.Context, key, token string) error {
 	}
 	box, err := s.open(ctx)
 	if err == nil {
-		err = replace(s.path(key), seal(box, key, token))
+		err = swap.File(s.path(key), seal(box, key, token), 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("saving token: %w", err)
