@@ -67,11 +67,22 @@ func (k *Keyring) Remove(ctx context.Context, w *World, key string) error {
 	return k.tool(ctx, w, "", "clear", "service", "pomerium-cli", "username", key)
 }
 
+// Lock locks the keyring, as when the desktop's user goes away.
+func (k *Keyring) Lock(ctx context.Context, w *World) error {
+	return k.run(ctx, w, "", "gdbus", "call", "--session", "--dest", "org.freedesktop.secrets", "--object-path", "/org/freedesktop/secrets",
+		"--method", "org.freedesktop.Secret.Service.Lock", "['/org/freedesktop/secrets/aliases/default']")
+}
+
 func (k *Keyring) tool(ctx context.Context, w *World, stdin string, args ...string) error {
-	cmd := command("secret-tool", args...)
+	return k.run(ctx, w, stdin, "secret-tool", args...)
+}
+
+// run runs a program of the session to its end.
+func (k *Keyring) run(ctx context.Context, w *World, stdin, name string, args ...string) error {
+	cmd := command(name, args...)
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, k.Env...)
 	cmd.Stdin = strings.NewReader(stdin)
-	p, err := w.UserHost.Launch(ctx, "secret-tool", "", cmd)
+	p, err := w.UserHost.Launch(ctx, name, "", cmd)
 	if err != nil {
 		return err
 	}
@@ -82,7 +93,7 @@ func (k *Keyring) tool(ctx context.Context, w *World, stdin string, args ...stri
 		return ctx.Err()
 	}
 	if !p.cmd.ProcessState.Success() {
-		return fmt.Errorf("secret-tool %s: %s\n%s", args[0], p.cmd.ProcessState, p.Tail())
+		return fmt.Errorf("%s %s: %s\n%s", name, args[0], p.cmd.ProcessState, p.Tail())
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ var parts = []struct{ program, debian string }{
 	{"danted", "dante-server"},
 	{"dbus-daemon", "dbus-daemon"},
 	{"gnome-keyring-daemon", "gnome-keyring"},
+	{"gdbus", "libglib2.0-bin"},
 	{"gsettings", "libglib2.0-bin"},
 	{"haproxy", "haproxy"},
 	{"kadmin.local", "krb5-admin-server"},
