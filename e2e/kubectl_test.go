@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"os"
 	"os/exec"
@@ -113,7 +114,7 @@ func (d *developer) unattended(t *testing.T) {
 	if n := w.SignIn.Visits() - before; r.code == 0 || n != 0 || len(w.Kubernetes.Asked()) != asked {
 		t.Errorf("exit code %d after %d sign-ins\n%s%s", r.code, n, r.stdout, r.stderr)
 	}
-	for _, s := range []string{"kubectl says that nobody can sign in now (interactive is false)", "hint: pomerium-cli login", "exit code 4"} {
+	for _, s := range []string{"kubectl says that nobody can sign in now (interactive is false)", "hint: pomerium-cli login " + world.KubernetesURL, "exit code 4"} {
 		if !strings.Contains(r.stderr, s) {
 			t.Errorf("%q is not in\n%s", s, r.stderr)
 		}
@@ -156,6 +157,33 @@ func TestKubectl(t *testing.T) {
 		d.configure(t, world.KubernetesURL, squid)
 		d.sees(t, true, 1, "hello there\n", "exec", world.Pod, "--", "hello", "there")
 	})
+	for name, c := range map[string]struct {
+		claims string
+		until  bool // kubectl is told when to come back
+	}{
+		"service account":                         {`{"exp":4102444800}`, true},
+		"service account without an end":          {`{}`, false},
+		"service account that the edge still has": {`{"exp":946684800}`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			oneWay(t)
+			squid := proxy(t, "squid")
+			d := newDeveloper(t, kubectl{path: built}, squid)
+			token := "e2e." + base64.RawURLEncoding.EncodeToString([]byte(c.claims)) + ".issued"
+			w.Authz.Issue(token)
+			file := filepath.Join(d.home, "token")
+			if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			d.configure(t, world.KubernetesURL, squid, "--service-account-file", file)
+			d.sees(t, false, 0, world.Pod, "get", "pods")
+			r := d.run(t, nil, binary, "k8s", "exec-credential", world.KubernetesURL, "--service-account-file", file,
+				"--forward-proxy", squid.URL.String(), "--alternate-ca-path", w.CA.CA)
+			if got := strings.Contains(r.stdout, `"expirationTimestamp":"2100-01-01T00:00:00Z"`); r.code != 0 || got != c.until {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
 	t.Run("client certificate", func(t *testing.T) {
 		oneWay(t)
 		squid := proxy(t, "squid")

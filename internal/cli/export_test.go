@@ -20,7 +20,6 @@ var (
 	ErrNoServer    = errNoServer
 	ErrNoRoute     = errNoRoute
 	ErrManyRoute   = errManyRoute
-	ErrUnattended  = errUnattended
 	ErrSignedOut   = errSignedOut
 	ErrNobody      = errNobody
 
@@ -42,6 +41,9 @@ var ErrNoToken, ErrOldToken = errNoToken, errOldToken
 
 // UsageError makes the error of a wrong command line.
 func UsageError(command string, err error) error { return &usageError{command: command, err: err} }
+
+// UnattendedError makes the error of a kubectl with nobody there.
+func UnattendedError(server string) error { return &unattendedError{server} }
 
 // StoreError makes the error of a keyring that cannot keep tokens.
 func StoreError(err error) error { return &storeError{err} }

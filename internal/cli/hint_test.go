@@ -65,7 +65,7 @@ var troubles = []struct {
 	{cli.ErrNoRoute, "pomerium-cli routes list", 1},
 	{cli.ErrManyRoute, "pomerium-cli routes list", 1},
 	{fmt.Errorf("config: %w", kubecred.ErrStyle), "--kubeconfig takes another file", 1},
-	{&login.Error{Op: "signing in to x", Err: cli.ErrUnattended}, "pomerium-cli login signs in", 4},
+	{&login.Error{Op: "signing in to x", Err: cli.UnattendedError("https://x.test")}, "pomerium-cli login https://x.test signs in", 4},
 	{&login.Error{Op: "signing in to x", Err: cli.ErrSignedOut}, "pomerium-cli login signs in", 4},
 	{&edge.AnswerError{Edge: "x.example.com", Status: 404}, "no list for pomerium-cli routes", 5},
 

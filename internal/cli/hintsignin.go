@@ -32,7 +32,10 @@ func hintStore(err error) string {
 
 // hintSignedOut is about a command that needs a sign-in and starts none.
 func hintSignedOut(err error) string {
-	if errors.Is(err, errSignedOut) || errors.Is(err, errUnattended) {
+	if e, ok := as[*unattendedError](err); ok {
+		return "pomerium-cli login " + e.server + " signs in, with the flags of the kubeconfig"
+	}
+	if errors.Is(err, errSignedOut) {
 		return "pomerium-cli login signs in"
 	}
 	return ""

@@ -38,8 +38,12 @@ const execCredentialExample = `  # in a kubeconfig
         args: [k8s, exec-credential, https://k8s.example.com]
         interactiveMode: IfAvailable`
 
-// errUnattended says that kubectl forbids to ask anybody.
-var errUnattended = errors.New("kubectl says that nobody can sign in now (interactive is false)")
+// unattendedError says that kubectl forbids to ask anybody.
+type unattendedError struct{ server string }
+
+func (*unattendedError) Error() string {
+	return "kubectl says that nobody can sign in now (interactive is false)"
+}
 
 func (p *program) execCredential() *cobra.Command {
 	var f reachFlags
@@ -66,7 +70,7 @@ func (p *program) execCredential() *cobra.Command {
 				return err
 			}
 			if !asked.Interactive {
-				q.keepOut(errUnattended)
+				q.keepOut(&unattendedError{shownURL(server)})
 			}
 			text, _, err := q.user(cmd.Context())
 			if err != nil {
