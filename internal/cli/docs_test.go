@@ -42,3 +42,25 @@ func TestProxiesPage(t *testing.T) {
 		}
 	}
 }
+
+// TestCheckPage: docs/CHECK.md has every name of a check's JSON form, and every
+// step.
+func TestCheckPage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/CHECK.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile("../check/report.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile(`(?m)json:"(\w+)|\bStep\w+ += "(\w+)"`).FindAllStringSubmatch(string(source), -1)
+	if len(names) < 50 {
+		t.Errorf("%d names: those of internal/check/report.go are not found", len(names))
+	}
+	for _, name := range names {
+		if want := "`" + name[1] + name[2] + "`"; !strings.Contains(string(page), want) {
+			t.Errorf("it does not say what %s is", want)
+		}
+	}
+}
