@@ -119,6 +119,51 @@ func TestCheckTellsWhere(t *testing.T) {
 	}
 }
 
+// TestCheckSpeedNotes: a server with nothing to time, and one that is cut off
+// while bytes come.
+func TestCheckSpeedNotes(t *testing.T) {
+	w := newWorld(t)
+	for _, c := range []struct {
+		name   string
+		script func(n int, w http.ResponseWriter) // the n-th answer
+		line   string
+	}{
+		{"no script", func(_ int, w http.ResponseWriter) { w.WriteHeader(http.StatusNotFound) },
+			"      note  speed                            the server has no page that is large enough to time: GET /.pomerium/index.js brings 404 Not Found\n"},
+		{"cut off", func(n int, w http.ResponseWriter) {
+			w.Header().Set("Content-Length", "65536")
+			io.WriteString(w, strings.Repeat("x", 49152))
+			if n == 1 { // the second one is shorter than it says
+				io.WriteString(w, strings.Repeat("x", 65536-49152))
+			}
+		}, "B/s down (49.2 kB in "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n := 0 // of requests on one connection, one after the other
+			edge := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch r.URL.Path {
+				case "/.pomerium/index.js":
+					n++
+					c.script(n, w)
+				case "/.pomerium/user":
+					io.WriteString(w, "{}")
+				}
+			}))
+			defer edge.Close()
+			w.Resolve("plain.lab:80", edge.Listener.Addr().String())
+			r := &run{}
+			args := []string{"check", "--pomerium-url", "http://plain.lab", "--forward-proxy", w.ProxyURL("socks5"), "--service-account", w.Token(), "--speed"}
+			r.main(t, args...)
+			if r.code != 0 || !strings.Contains(r.stdout, c.line) || !strings.Contains(r.stdout, "All of it works.") {
+				t.Errorf("exit code %d, and %q is not in\n%s%s", r.code, c.line, r.stdout, r.stderr)
+			}
+			if c.name == "cut off" && !strings.Contains(r.stdout, "), and then: unexpected EOF\n") {
+				t.Errorf("the cut is not in\n%s", r.stdout)
+			}
+		})
+	}
+}
+
 // failure is the first step that failed.
 func failure(r check.Report) (check.Step, bool) {
 	var all []check.Step

@@ -142,6 +142,8 @@ func gist(s check.Step) string {
 	switch {
 	case s.Name == check.StepIdle && s.Cut > 0:
 		return idleWords(s)
+	case s.Name == check.StepSpeed && s.Down != nil:
+		return speedWords(s.Down) + ", and then: " + s.Error
 	case s.Name == check.StepDestination && s.State == check.Note:
 		return "the server has this route, for who is signed in"
 	case errors.Is(s.Err, proxy.ErrNoUDP):
