@@ -8,20 +8,32 @@ import (
 	"testing"
 )
 
-// TestProxiesPage: the flags of docs/PROXIES.md exist, and so do the tests that it
-// calls to witness.
+// TestPages: the flags that these pages name exist.
+func TestPages(t *testing.T) {
+	var help strings.Builder
+	for _, words := range []string{"tcp", "check", "login", "logout", "demo", "ssh-config", "k8s configure", "routes list"} {
+		r := &run{}
+		r.main(t, append(strings.Fields(words), "--help")...)
+		help.WriteString(r.stdout)
+	}
+	for _, page := range []string{"README.md", "docs/PROXIES.md", "docs/TROUBLESHOOTING.md"} {
+		text, err := os.ReadFile("../../" + page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, flag := range regexp.MustCompile("(?m)(?:^|[ `(])(--[a-z][a-z-]*)").FindAllStringSubmatch(string(text), -1) {
+			if !regexp.MustCompile(`(?m)^ *(-\w, )?` + flag[1] + `\b`).MatchString(help.String()) {
+				t.Errorf("%s: there is no flag %s", page, flag[1])
+			}
+		}
+	}
+}
+
+// TestProxiesPage: the tests that docs/PROXIES.md calls to witness exist.
 func TestProxiesPage(t *testing.T) {
 	page, err := os.ReadFile("../../docs/PROXIES.md")
 	if err != nil {
 		t.Fatal(err)
-	}
-	help := &run{}
-	help.main(t, "tcp", "--help")
-	global := help.stdout + help.stderr
-	for _, flag := range regexp.MustCompile(`--[a-z][a-z-]*`).FindAllString(string(page), -1) {
-		if !regexp.MustCompile(`(?m)^ *(-\w, )?` + flag + `\b`).MatchString(global) {
-			t.Errorf("there is no flag %s", flag)
-		}
 	}
 	var tests strings.Builder
 	files, _ := filepath.Glob("../../e2e/*_test.go") // the pattern is well-formed
