@@ -9,9 +9,9 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/pomerium/pomerium-cli/internal/h2connect"
+	"github.com/pomerium/pomerium-cli/internal/sock"
 )
 
 // InOrder selects the ways of each selector, one after the other: the later are
@@ -130,5 +130,5 @@ func (e *undialed) Unwrap() error { return e.error }
 func silent(err error) bool {
 	var late net.Error
 	return errors.As(err, &late) && late.Timeout() || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, h2connect.ErrDeadPath)
+		errors.Is(err, sock.ErrReset) || errors.Is(err, sock.ErrBroken) || errors.Is(err, h2connect.ErrDeadPath)
 }

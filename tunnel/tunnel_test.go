@@ -10,7 +10,6 @@ import (
 	"net"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	"golang.org/x/net/http2"
@@ -18,6 +17,7 @@ import (
 	"github.com/pomerium/pomerium-cli/internal/lab"
 	"github.com/pomerium/pomerium-cli/internal/nettest"
 	"github.com/pomerium/pomerium-cli/internal/relay"
+	"github.com/pomerium/pomerium-cli/internal/sock"
 	"github.com/pomerium/pomerium-cli/tunnel"
 )
 
@@ -150,7 +150,7 @@ func TestEdgeCase56_Cut(t *testing.T) {
 					t.Errorf("got %q and %v", b, err)
 				case m.h2 && !tunnel.Lost(err):
 					t.Errorf("not told as lost: %v", err)
-				case !reset && !errors.Is(err, tunnel.ErrCut) && !errors.Is(err, syscall.ECONNRESET): // what the edge had not read makes a reset of a FIN
+				case !reset && !errors.Is(err, tunnel.ErrCut) && !errors.Is(err, sock.ErrReset): // what the edge had not read makes a reset of a FIN
 					t.Errorf("not told as cut: %v", err)
 				}
 				if _, second := s.Read(make([]byte, 1)); (second == io.EOF) != (err == nil) {
@@ -266,7 +266,7 @@ func TestEdgeCase61_CutOfASharedStream(t *testing.T) {
 	gone := s.(interface{ Done() <-chan struct{} }).Done()
 	<-gone // the edge has cut it while nobody read
 	n, err := io.Copy(io.Discard, program)
-	if !errors.Is(err, syscall.ECONNRESET) || n >= 200<<20 {
+	if !errors.Is(err, sock.ErrReset) || n >= 200<<20 {
 		t.Errorf("%d bytes and %v", n, err)
 	}
 	if r := <-result; r.Err == nil || !strings.Contains(r.Err.Error(), "INTERNAL") {

@@ -21,6 +21,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/pomerium/pomerium-cli/internal/lab"
+	"github.com/pomerium/pomerium-cli/internal/sock"
 )
 
 // setup gives a script an environment in which only what it sets is set.
@@ -233,7 +234,7 @@ func held(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: held name")
 	}
-	if _, err := io.ReadAll(ts.Value(world).(*network).held[args[0]]); !errors.Is(err, syscall.ECONNRESET) {
+	if _, err := io.ReadAll(ts.Value(world).(*network).held[args[0]]); !errors.Is(err, sock.ErrReset) {
 		ts.Fatalf("read %v, want a reset", err)
 	}
 }
@@ -288,7 +289,7 @@ func talk(ts *testscript.TestScript, neg bool, args []string) {
 	switch {
 	case neg && err == nil:
 		ts.Fatalf("got %q, and no reset", got)
-	case neg && !errors.Is(err, syscall.ECONNRESET):
+	case neg && !errors.Is(err, sock.ErrReset):
 		ts.Fatalf("got %v, want a reset", err)
 	case neg:
 	case err != nil:

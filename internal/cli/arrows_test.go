@@ -20,7 +20,7 @@ const module = "github.com/pomerium/pomerium-cli/"
 var arrows = map[string][]string{
 	"cmd/pomerium-cli": {"internal/cli"},
 	"internal/cli": {"internal/check", "internal/edge", "internal/keyring", "internal/kubecred", "internal/lab", "internal/listen", "internal/login", "internal/pac", "internal/portal", "internal/relay",
-		"internal/swap", "internal/sysproxy", "internal/token", "proxy", "tunnel"},
+		"internal/sock", "internal/swap", "internal/sysproxy", "internal/token", "proxy", "tunnel"},
 	"tunnel":             {"internal/edge", "internal/h2connect", "internal/sock"},
 	"proxy":              {"internal/h2connect", "internal/sock"},
 	"internal/login":     {"internal/edge"},

@@ -11,12 +11,12 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/pomerium/pomerium-cli/internal/check"
 	"github.com/pomerium/pomerium-cli/internal/cli"
 	"github.com/pomerium/pomerium-cli/internal/edge"
+	"github.com/pomerium/pomerium-cli/internal/sock"
 	"github.com/pomerium/pomerium-cli/proxy"
 	"github.com/pomerium/pomerium-cli/tunnel"
 )
@@ -59,7 +59,7 @@ var requests = []struct {
 	{atEdge("tls", unverified("Inspection CA", x509.UnknownAuthorityError{})), "please exclude pomerium.example.com from TLS inspection: its certificate comes from CN=Inspection CA; or send me"},
 	{atEdge("tls", unverified("Block page", x509.HostnameError{Certificate: &x509.Certificate{}})), "come to a server with the certificate of CN=somebody, from CN=Block page"},
 	{atEdge("tls", io.ErrUnexpectedEOF), "please let TLS to pomerium.example.com pass"},
-	{atEdge("tls", &net.OpError{Op: "read", Err: syscall.ECONNRESET}), "(SNI)"},
+	{atEdge("tls", &net.OpError{Op: "read", Err: sock.ErrReset}), "(SNI)"},
 	{atEdge("tls", tunnel.ErrNotTLS), ""},
 	{atEdge("connect", io.ErrUnexpectedEOF), ""},
 	{atEdge("connect", tunnel.ErrNoAnswer), "please exclude pomerium.example.com from TLS inspection: CONNECT requests inside of TLS do not reach it"},
@@ -67,7 +67,7 @@ var requests = []struct {
 	{&edge.AnswerError{Edge: "pomerium.example.com", Status: 403}, ""},
 
 	{&net.DNSError{Name: "pomerium.example.com", IsNotFound: true}, "which forward proxy do programs on this network use?"},
-	{&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, "connect to the Pomerium server directly"},
+	{&net.OpError{Op: "dial", Err: sock.ErrRefused}, "connect to the Pomerium server directly"},
 	{errors.New("x"), ""},
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/pomerium/pomerium-cli/internal/listen"
 	"github.com/pomerium/pomerium-cli/internal/login"
 	"github.com/pomerium/pomerium-cli/internal/pac"
+	"github.com/pomerium/pomerium-cli/internal/sock"
 	"github.com/pomerium/pomerium-cli/proxy"
 	"github.com/pomerium/pomerium-cli/tunnel"
 )
@@ -107,7 +108,7 @@ var troubles = []struct {
 	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Status = 403 }), "to allow CONNECT to edge.example.com:443", 3},
 	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Status = 502 }), "could not reach edge.example.com:443", 3},
 	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Status = 404 }), "could not reach edge.example.com:443", 3},
-	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Err = syscall.ECONNRESET }), "try socks5:// in --forward-proxy", 3},
+	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Err = sock.ErrReset }), "try socks5:// in --forward-proxy", 3},
 	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Err = proxy.Reply(2) }), "to allow CONNECT to edge.example.com:443", 3},
 	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Err = proxy.Reply(4) }), "could not reach edge.example.com:443", 3},
 	{proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Err = proxy.Reply(8) }), "check --forward-proxy", 3},
@@ -123,7 +124,7 @@ var troubles = []struct {
 	{proxyErr(proxy.OpDial, nil), "--forward-proxy direct", 3},
 	{proxyErr(proxy.OpDial, func(e *proxy.Error) { e.Source = "--pre-proxy" }), "check --pre-proxy", 3},
 	{&proxy.TriedError{Tried: []error{proxyErr(proxy.OpDial, nil), proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Status = 403 })}}, "to allow CONNECT", 3},
-	{&proxy.TriedError{Tried: []error{proxyErr(proxy.OpDial, nil), &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}}, "check --forward-proxy", 3},
+	{&proxy.TriedError{Tried: []error{proxyErr(proxy.OpDial, nil), &net.OpError{Op: "dial", Err: sock.ErrRefused}}}, "check --forward-proxy", 3},
 
 	{cli.StoreError(keyring.ErrNone), "--token-store file", 1},
 	{cli.StoreError(keyring.ErrLocked), "unlock the keyring", 1},
@@ -134,7 +135,7 @@ var troubles = []struct {
 	{answer(401, edge.AuthorPomerium, "Unauthenticated"), "--browser-cmd", 4},
 	{&login.Error{Op: "token", Err: cli.ErrNoToken}, "pomerium-cli check --sign-in", 4},
 	{&login.Error{Op: "token", Err: cli.ErrOldToken}, "pomerium-cli check --sign-in", 4},
-	{&login.Error{Op: "signing in", Err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}, "port in --pomerium-url", 4},
+	{&login.Error{Op: "signing in", Err: &net.OpError{Op: "dial", Err: sock.ErrRefused}}, "port in --pomerium-url", 4},
 	{&login.Error{Op: "signing in", Err: &net.DNSError{Name: "pomerium.example.com", IsNotFound: true}}, "--forward-proxy http://", 4},
 	{&login.Error{Op: "signing in", Err: proxyErr(proxy.OpConnect, func(e *proxy.Error) { e.Status = 403 })}, "to allow CONNECT", 3},
 
@@ -166,10 +167,10 @@ var troubles = []struct {
 
 	{cli.ErrLoop, "--forward-proxy", 1},
 	{&net.DNSError{Name: "pomerium.example.com", IsNotFound: true}, "--forward-proxy http://", 1},
-	{&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, "port in --pomerium-url", 1},
+	{&net.OpError{Op: "dial", Err: sock.ErrRefused}, "port in --pomerium-url", 1},
 	{&net.OpError{Op: "dial", Err: syscall.ENETUNREACH}, "--forward-proxy http://", 1},
 	{&tunnel.IdleError{Quiet: time.Minute, Err: tunnel.ErrCut}, "--keep-alive does it", 1},
-	{&tunnel.IdleError{Quiet: time.Minute, Err: &net.OpError{Op: "read", Err: syscall.ECONNRESET}}, "--keep-alive does it", 1},
+	{&tunnel.IdleError{Quiet: time.Minute, Err: &net.OpError{Op: "read", Err: sock.ErrReset}}, "--keep-alive does it", 1},
 	{tunnel.ErrDeadPath, "--keep-alive", 1},
 	{os.ErrInvalid, "", 1},
 }

@@ -8,11 +8,11 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/pomerium/pomerium-cli/internal/edge"
 	"github.com/pomerium/pomerium-cli/internal/login"
+	"github.com/pomerium/pomerium-cli/internal/sock"
 	"github.com/pomerium/pomerium-cli/tunnel"
 )
 
@@ -130,7 +130,7 @@ func hintDirect(err error) string {
 		return "point --forward-proxy, or --listen, to another port"
 	case is[*net.DNSError](err):
 		return "check the name in --pomerium-url; where only a proxy can look names up, give it with --forward-proxy http://proxy.internal:3128"
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case errors.Is(err, sock.ErrRefused):
 		return "check the port in --pomerium-url"
 	case errors.Is(err, tunnel.ErrDeadPath):
 		return "if this comes back, something drops silent connections: try a shorter --keep-alive"

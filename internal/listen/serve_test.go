@@ -14,6 +14,7 @@ import (
 	"github.com/pomerium/pomerium-cli/internal/listen"
 	"github.com/pomerium/pomerium-cli/internal/nettest"
 	"github.com/pomerium/pomerium-cli/internal/relay"
+	"github.com/pomerium/pomerium-cli/internal/sock"
 )
 
 // started is a server under test.
@@ -63,7 +64,7 @@ func (s *started) wantReset(t *testing.T) {
 		defer c.Close()
 		_, err = c.Read(make([]byte, 1))
 	}
-	if !errors.Is(err, syscall.ECONNRESET) {
+	if !errors.Is(err, sock.ErrReset) {
 		t.Fatalf("the local program sees %v, want a reset", err)
 	}
 }
@@ -189,7 +190,7 @@ func TestServeStop(t *testing.T) {
 		c.Write([]byte("x"))
 		roundTrip(t, s)
 		s.stop()
-		if _, err := io.ReadAll(c); !errors.Is(err, syscall.ECONNRESET) {
+		if _, err := io.ReadAll(c); !errors.Is(err, sock.ErrReset) {
 			t.Fatalf("the local program reads %v, want a reset", err)
 		}
 		if err := s.wait(); err != nil {
@@ -206,7 +207,7 @@ func TestServeStop(t *testing.T) {
 		c := s.dial(t)
 		<-asked
 		s.stop()
-		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, sock.ErrReset) {
 			t.Fatalf("the local program reads %v, want a reset", err)
 		}
 		if err := s.wait(); err != nil {

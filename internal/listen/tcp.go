@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"strconv"
 	"syscall"
+
+	"github.com/pomerium/pomerium-cli/internal/sock"
 )
 
 // openTCP listens on host:port. Multipath TCP, Go's default for listeners, is
@@ -30,11 +32,11 @@ func openTCP(spec string) (net.Listener, error) {
 	}
 	e := &Error{Spec: spec, Err: bare(err)}
 	switch {
-	case errors.Is(err, errInUse):
+	case errors.Is(err, sock.ErrInUse):
 		e.Reason, e.Holder = InUse, holder(port)
 	case errors.Is(err, fs.ErrPermission):
 		e.Reason = Forbidden
-	case errors.Is(err, errNotAvailable):
+	case errors.Is(err, sock.ErrNotAvailable):
 		e.Reason = NotOurs
 	}
 	return nil, e

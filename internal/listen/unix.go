@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/pomerium/pomerium-cli/internal/sock"
 )
 
 // answerTimeout bounds how long a socket file may take to show that somebody
@@ -74,15 +76,15 @@ func removeStale(path string) error {
 	c, err := dialer.DialContext(context.Background(), "unix", path)
 	if err == nil {
 		_ = c.Close()
-		return &Error{Spec: unixPrefix + path, Reason: InUse, Err: errInUse}
+		return &Error{Spec: unixPrefix + path, Reason: InUse, Err: sock.ErrInUse}
 	}
-	if !errors.Is(err, errRefused) {
+	if !errors.Is(err, sock.ErrRefused) {
 		// Full backlog, no permission, a datagram socket: somebody may be there.
 		return &Error{Spec: unixPrefix + path, Reason: InUse, Err: bare(err)}
 	}
 	// Another of us may have replaced it since; what we looked at must still be it.
 	if after, err := os.Lstat(path); err != nil || !same(before, after) {
-		return &Error{Spec: unixPrefix + path, Reason: InUse, Err: errInUse}
+		return &Error{Spec: unixPrefix + path, Reason: InUse, Err: sock.ErrInUse}
 	}
 	if err := os.Remove(path); err != nil {
 		return unixError(path, err)
@@ -113,7 +115,7 @@ func unixError(path string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		e.Reason = Forbidden
-	case errors.Is(err, errInUse):
+	case errors.Is(err, sock.ErrInUse):
 		e.Reason = InUse
 	}
 	return e

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pomerium/pomerium-cli/internal/nettest"
 	"github.com/pomerium/pomerium-cli/internal/relay"
+	"github.com/pomerium/pomerium-cli/internal/sock"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -208,10 +209,10 @@ func TestEdgeCase57_ProgramResets(t *testing.T) {
 		nettest.Say(t, s.program, "a")
 		nettest.Hear(t, s.destination, "a")
 		nettest.Reset(s.program)
-		if _, err := io.ReadAll(s.destination); err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		if _, err := io.ReadAll(s.destination); err != nil && !errors.Is(err, sock.ErrReset) {
 			t.Error(err)
 		}
-		if r := s.end(t); !errors.Is(r.Err, syscall.ECONNRESET) || r.Up != 1 || !r.Local {
+		if r := s.end(t); !errors.Is(r.Err, sock.ErrReset) || r.Up != 1 || !r.Local {
 			t.Errorf("%+v", r)
 		}
 	})
@@ -227,10 +228,10 @@ func TestEdgeCase57_TunnelCut(t *testing.T) {
 		nettest.Hear(t, s.program, "last ") // so the rest is on its way, in front of the reset
 		nettest.Reset(s.destination)
 		got, err := io.ReadAll(s.program)
-		if string(got) != "words" || !errors.Is(err, syscall.ECONNRESET) {
+		if string(got) != "words" || !errors.Is(err, sock.ErrReset) {
 			t.Errorf("got %q and %v", got, err)
 		}
-		if r := s.end(t); !errors.Is(r.Err, syscall.ECONNRESET) || r.Down != 10 {
+		if r := s.end(t); !errors.Is(r.Err, sock.ErrReset) || r.Down != 10 {
 			t.Errorf("%+v", r)
 		}
 	})
@@ -240,10 +241,10 @@ func TestEdgeCase57_TunnelCut(t *testing.T) {
 func TestEdgeCase57_TunnelCutWhileIdle(t *testing.T) {
 	each(t, func(t *testing.T, s *scene, _ string) {
 		nettest.Reset(s.destination)
-		if _, err := s.program.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		if _, err := s.program.Read(make([]byte, 1)); !errors.Is(err, sock.ErrReset) {
 			t.Errorf("got %v", err)
 		}
-		if r := s.end(t); !errors.Is(r.Err, syscall.ECONNRESET) {
+		if r := s.end(t); !errors.Is(r.Err, sock.ErrReset) {
 			t.Errorf("%+v", r)
 		}
 	})
@@ -380,7 +381,7 @@ func TestStdioCut(t *testing.T) {
 			nettest.Say(t, destination, "abc")
 			nettest.Hear(t, out, "abc")
 			nettest.Reset(destination)
-			if r := s.end(t); !errors.Is(r.Err, syscall.ECONNRESET) {
+			if r := s.end(t); !errors.Is(r.Err, sock.ErrReset) {
 				t.Errorf("%+v", r)
 			}
 			if <-local.was != "reset" {
@@ -400,7 +401,7 @@ func TestStdoutCloses(t *testing.T) {
 	if r := s.end(t); !errors.Is(r.Err, syscall.EPIPE) {
 		t.Errorf("%+v", r)
 	}
-	if _, err := io.ReadAll(destination); err != nil && !errors.Is(err, syscall.ECONNRESET) {
+	if _, err := io.ReadAll(destination); err != nil && !errors.Is(err, sock.ErrReset) {
 		t.Error(err)
 	}
 }

@@ -13,7 +13,6 @@ import (
 	"net"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -101,7 +100,7 @@ func TestSourceTiers(t *testing.T) {
 func TestSourceErrors(t *testing.T) {
 	eachSource(t, func(t *testing.T, s *sock.Source, near, far *net.TCPConn) {
 		nettest.Reset(far)
-		if _, err := s.Next(0); !errors.Is(err, syscall.ECONNRESET) {
+		if _, err := s.Next(0); !errors.Is(err, sock.ErrReset) {
 			t.Errorf("after a reset: %v", err)
 		}
 		near.Close()
@@ -188,7 +187,7 @@ func TestSinkErrors(t *testing.T) {
 	near, far := nettest.Pair(t)
 	s := sock.NewSink(near)
 	nettest.Reset(far)
-	if _, err := near.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+	if _, err := near.Read(make([]byte, 1)); !errors.Is(err, sock.ErrReset) {
 		t.Fatal(err)
 	}
 	if n := s.Try([][]byte{[]byte("x")}); n != 0 {
@@ -496,7 +495,7 @@ func TestEdgeCase57_ResetAfterAllBytes(t *testing.T) {
 	if b := <-got; len(b) != size {
 		t.Errorf("%d bytes of %d", len(b), size)
 	}
-	if err := <-errs; !errors.Is(err, syscall.ECONNRESET) {
+	if err := <-errs; !errors.Is(err, sock.ErrReset) {
 		t.Errorf("got %v", err)
 	}
 }
