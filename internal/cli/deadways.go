@@ -106,7 +106,7 @@ func readLines(path string) ([]string, error) {
 	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
 		return nil, errors.Join(err, os.ErrNotExist)
 	}
-	f, err := os.Open(path)
+	f, err := swap.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -71,7 +71,7 @@ func lastServer() *url.URL {
 	if err != nil {
 		return nil
 	}
-	f, err := os.Open(filepath.Join(dir, lastURL))
+	f, err := swap.Open(filepath.Join(dir, lastURL))
 	if err != nil {
 		return nil
 	}

@@ -40,7 +40,7 @@ func (c Cache) Load(url string) (string, error) {
 }
 
 func read(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := swap.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -34,7 +34,7 @@ func (s *Source) readCopy(ctx context.Context) *page {
 	if s.c.Copy == "" {
 		return nil
 	}
-	f, err := os.Open(s.c.Copy)
+	f, err := swap.Open(s.c.Copy)
 	if err != nil {
 		return nil
 	}

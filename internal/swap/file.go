@@ -39,12 +39,19 @@ func File(path string, content []byte, mode fs.FileMode) error {
 		err = cerr
 	}
 	if err == nil {
-		err = os.Rename(tmp.Name(), path)
+		err = step(func() error { return os.Rename(tmp.Name(), path) })
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(tmp.Name()))
 	}
 	return nil
+}
+
+// Open opens the file at path for reading, as os.Open, while others give it
+// another content.
+func Open(path string) (f *os.File, err error) {
+	err = step(func() error { f, err = os.Open(path); return err })
+	return f, err
 }
 
 // halfMade is how old a temporary file is when whoever made it will not finish it.

@@ -1,6 +1,7 @@
 package swap_test
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -37,7 +38,12 @@ func TestFile(t *testing.T) {
 		if err := swap.File(path, []byte(content), mode); err != nil {
 			t.Fatal(err)
 		}
-		got, err := os.ReadFile(path)
+		f, err := swap.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(f)
+		f.Close()
 		if err != nil || string(got) != content {
 			t.Errorf("%q, %v; want %q", got, err, content)
 		}

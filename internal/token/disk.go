@@ -37,7 +37,7 @@ func load(path string, parse func([]byte) (string, error)) (string, error) {
 
 // read returns the content of a file, up to one byte more than it may have.
 func read(path string) ([]byte, error) {
-	file, err := os.Open(path)
+	file, err := swap.Open(path)
 	if err != nil {
 		return nil, err
 	}
