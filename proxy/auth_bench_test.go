@@ -6,11 +6,11 @@ import "testing"
 // proxy's side of it is in the numbers.
 func BenchmarkAuth(b *testing.B) {
 	for name, start := range gates {
+		if start == nil {
+			continue // not on this system
+		}
 		b.Run(name, func(b *testing.B) {
 			g := start(b)
-			if g == nil {
-				return // not on this system
-			}
 			h := g.serve(b, "http").hop(b, g, true)
 			for b.Loop() {
 				conn, err := h.DialContext(b.Context(), "tcp", target)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -118,6 +119,9 @@ func TestLogins(t *testing.T) {
 		"SOCKS5": {"socks5", "u", "its URL has no user and password", choosy},
 	} {
 		for name, tc := range logins {
+			if runtime.GOOS == "windows" && scheme == "NTLM" && name == "nobody knows" {
+				continue // the logon session is asked before somebody is
+			}
 			for _, connections := range []int{1, 12} {
 				t.Run(fmt.Sprint(scheme, " ", name, " ", connections), func(t *testing.T) {
 					addr, refusals := d.open(t)

@@ -67,19 +67,19 @@ func doors(t *testing.T) (all []door) {
 			continue
 		}
 		for _, auth := range append(proxy.AuthSchemes(), "none") {
-			gateOf := gates[auth]
+			gateOf, ok := gates[auth]
 			if auth == "none" {
-				gateOf = func(testing.TB) *gate { return &gate{hop: func(*proxy.Hop, bool) {}} }
+				gateOf, ok = func(testing.TB) *gate { return &gate{hop: func(*proxy.Hop, bool) {}} }, true
+			}
+			if !ok {
+				t.Errorf("%s has no row in gates", auth)
 			}
 			if gateOf == nil {
-				t.Errorf("%s has no row in gates", auth)
+				t.Logf("%s: %s is left out on this system", kind, auth) // see gate_other_test.go
 				continue
 			}
 			all = append(all, door{kind, auth, func(t *testing.T, leadsTo string, good bool) (string, *proxy.Hop) {
 				g := gateOf(t)
-				if g == nil {
-					return "", nil // see gate_other_test.go
-				}
 				p := g.serve(t, kind)
 				p.leadsTo = leadsTo
 				return p.addr, p.hop(t, g, good)
@@ -99,13 +99,10 @@ type passage struct {
 	wires []*net.TCPConn // the client's connections, as the door sees them
 }
 
-// client is one that goes through the door; nil where there is no such door.
+// client is one that goes through the door.
 func (p *passage) client(t *testing.T, leadsTo string, good bool) *tunnel.Client {
 	t.Helper()
 	addr, h := p.door.start(t, leadsTo, good)
-	if h == nil {
-		return nil
-	}
 	h.Dial = to(serve(t, func(c net.Conn, _ int) {
 		p.mu.Lock()
 		p.wires = append(p.wires, c.(*net.TCPConn))
@@ -148,9 +145,6 @@ func (a anybody) Renew(context.Context, string) (string, error) {
 var fates = map[string]func(*testing.T, *passage){
 	"open": func(t *testing.T, p *passage) {
 		c := p.client(t, p.lab.EdgeAddr(), true)
-		if c == nil {
-			return
-		}
 		before := p.lab.Stats()
 		for range 2 {
 			exchange(t, connect(t, c, "echo.lab:7"), "ping", "ping")
@@ -164,9 +158,6 @@ var fates = map[string]func(*testing.T, *passage){
 	// the end, and answers to the length.
 	"half-close": func(t *testing.T, p *passage) {
 		c := p.client(t, p.lab.EdgeAddr(), true)
-		if c == nil {
-			return
-		}
 		destination := map[string]string{"h1": "sink-5.lab:1", "h2": "half-close.lab:1"}[p.protocol]
 		s := connect(t, c, destination)
 		if _, err := io.WriteString(s, "hello"); err != nil {
@@ -190,9 +181,6 @@ var fates = map[string]func(*testing.T, *passage){
 				close(ended)
 			}
 		}), true)
-		if c == nil {
-			return
-		}
 		if _, err := c.Connect(ctx, "echo.lab:7"); !errors.Is(err, context.Canceled) {
 			t.Errorf("error %v", err)
 		}
@@ -202,9 +190,6 @@ var fates = map[string]func(*testing.T, *passage){
 	"wrong password": func(t *testing.T, p *passage) {
 		var reached atomic.Int32
 		c := p.client(t, serve(t, func(net.Conn, int) { reached.Add(1) }), false)
-		if c == nil {
-			return
-		}
 		_, err := c.Connect(t.Context(), "echo.lab:7")
 		if failed := asError(t, err); failed.Op != proxy.OpAuth || !strings.Contains(failed.Hop, "proxy.test:3128") {
 			t.Errorf("error %v", err)
@@ -216,9 +201,6 @@ var fates = map[string]func(*testing.T, *passage){
 	// Neither death is an end, and the next tunnel opens.
 	"proxy dies": func(t *testing.T, p *passage) {
 		c := p.client(t, p.lab.EdgeAddr(), true)
-		if c == nil {
-			return
-		}
 		for _, reset := range []bool{true, false} {
 			s := connect(t, c, "echo.lab:7")
 			exchange(t, s, "ping", "ping")

@@ -23,18 +23,19 @@ import (
 // proxy: a scheme without a row in gates fails.
 func TestAuthConformance(t *testing.T) {
 	for _, name := range proxy.AuthSchemes() {
-		if gates[name] == nil {
+		if _, ok := gates[name]; !ok {
 			t.Errorf("%s has no row in gates", name)
 		}
 	}
 	for name, start := range gates {
+		if start == nil {
+			t.Logf("%s is left out on this system", name) // see gate_other_test.go
+			continue
+		}
 		for _, kind := range httpKinds() {
 			for what, check := range authConformance {
 				t.Run(fmt.Sprintf("%s; %s: %s", kind, name, what), func(t *testing.T) {
 					g := start(t)
-					if g == nil {
-						return // not on this system: see gate_other_test.go
-					}
 					check(t, g, g.serve(t, kind))
 				})
 			}
