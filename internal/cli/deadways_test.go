@@ -33,9 +33,7 @@ func TestEdgeCase39_OtherRuns(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			t.Setenv("XDG_CACHE_HOME", dir)
-			t.Setenv("HOME", dir)
-			t.Setenv("LocalAppData", dir)
+			livesIn(t, dir)
 			path := cli.NewDeadWays().Path()
 			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 				t.Fatal(err)

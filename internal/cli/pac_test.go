@@ -53,9 +53,9 @@ func TestEdgeCase38_Script(t *testing.T) {
 	}{
 		{"http", "pac+" + served.URL + "/proxy.pac", 0, "SOCKS version 4 is not spoken here"},
 		{"kept", "PAC+" + served.URL + "/proxy.pac", 0, ""},
-		{"file", "pac+file://" + filepath.ToSlash(file), 0, ""},
+		{"file", "pac+file:///" + strings.TrimPrefix(filepath.ToSlash(file), "/"), 0, ""},
 		{"data", data(script("PROXY " + u.Host)), 0, ""},
-		{"what it is asked", "pac+file://" + filepath.ToSlash(asked), 0, ""},
+		{"what it is asked", "pac+file:///" + strings.TrimPrefix(filepath.ToSlash(asked), "/"), 0, ""},
 		{"password wanted", data(script("PROXY " + guarded.Host)), 3, "hint: give user and password in POMERIUM_FORWARD_PROXY_USER"},
 		{"all dead", data(script("PROXY 127.0.0.1:1; SOCKS5 127.0.0.1:2")), 3, "(the pac script of --forward-proxy): dial"},
 		{"throws", data("function FindProxyForURL() { throw 'x' }"), 3, "hint: ask whoever keeps the script"},

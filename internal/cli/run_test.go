@@ -179,11 +179,18 @@ func worldOf(t *testing.T, config lab.Config) *world {
 	}
 	t.Cleanup(func() { l.Close() })
 	w := &world{Lab: l, dir: t.TempDir()}
-	t.Setenv("XDG_CACHE_HOME", w.dir) // where tokens are kept
-	t.Setenv("HOME", w.dir)
+	livesIn(t, w.dir)
 	w.file(t, "edge-ca.pem", l.CAPEM())
 	w.file(t, "proxy-ca.pem", l.ProxyCAPEM())
 	return w
+}
+
+// livesIn makes dir the home, and where tokens and the rest are kept, on each system.
+func livesIn(t *testing.T, dir string) {
+	t.Helper()
+	for _, name := range []string{"HOME", "XDG_CACHE_HOME", "USERPROFILE", "LocalAppData"} {
+		t.Setenv(name, dir)
+	}
 }
 
 func (w *world) file(t *testing.T, name string, data []byte) string {

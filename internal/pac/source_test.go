@@ -91,12 +91,10 @@ func TestEdgeCase38_DataURL(t *testing.T) {
 }
 
 func TestFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "my proxy.pac")
-	slash := filepath.ToSlash(path)
-	if runtime.GOOS == "windows" {
-		slash = "/" + slash
-	}
-	s := open(t, "pac+file://"+strings.ReplaceAll(slash, " ", "%20"), pac.Config{})
+	dir := t.TempDir()
+	path := filepath.Join(dir, "my proxy.pac")
+	folder := "pac+file:///" + strings.TrimPrefix(filepath.ToSlash(dir), "/") // or C:/...
+	s := open(t, folder+"/my%20proxy.pac", pac.Config{})
 	if got := ask(t, s); !strings.HasPrefix(got, "reading pac script: ") {
 		t.Error(got)
 	}
@@ -108,7 +106,7 @@ func TestFile(t *testing.T) {
 			t.Errorf("%s, want %s", got, proxy)
 		}
 	}
-	if got := ask(t, open(t, "pac+file://"+filepath.ToSlash(filepath.Dir(path)), pac.Config{})); !strings.HasSuffix(got, "is not a regular file") && runtime.GOOS != "windows" {
+	if got := ask(t, open(t, folder, pac.Config{})); !strings.HasSuffix(got, "is not a regular file") {
 		t.Error(got)
 	}
 }
