@@ -77,6 +77,23 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
+// DirectError is a failed dial by a way that has no proxy.
+type DirectError struct {
+	Addr   string // host:port
+	Source string // the setting that chose this way, as in Way; may be empty
+	Err    error  // the cause; never nil
+}
+
+func (e *DirectError) Error() string {
+	text := "dialing " + e.Addr + " directly"
+	if e.Source != "" && e.Source != "direct" {
+		text += " (" + e.Source + ")"
+	}
+	return text + ": " + e.Err.Error()
+}
+
+func (e *DirectError) Unwrap() error { return e.Err }
+
 // WrongProtocol says that a proxy's port speaks something else than its URL
 // says. It is the cause in an Error.
 type WrongProtocol struct {

@@ -36,7 +36,7 @@ func (w Way) DialContext(ctx context.Context, network, addr string) (net.Conn, e
 	}
 	conn, err := dial(ctx, network, addr)
 	if err != nil {
-		return nil, &undialed{err}
+		return nil, &DirectError{Addr: addr, Source: w.Source, Err: err}
 	}
 	return conn, nil
 }

@@ -108,7 +108,7 @@ func (e *TriedError) Unwrap() []error {
 func (w Way) Unreached(err error) bool {
 	var failed *Error
 	if !errors.As(err, &failed) {
-		return len(w.Hops) == 0 && errors.As(err, new(*undialed))
+		return len(w.Hops) == 0 && errors.As(err, new(*DirectError))
 	}
 	switch {
 	case failed.Op == OpDial && errors.Is(failed.Err, errScheme):
@@ -120,11 +120,6 @@ func (w Way) Unreached(err error) bool {
 	}
 	return failed.Op == OpConnect && failed.Status == 0 && silent(failed.Err)
 }
-
-// undialed marks the error of a direct dial.
-type undialed struct{ error }
-
-func (e *undialed) Unwrap() error { return e.error }
 
 // silent says whether a connection ended without a word.
 func silent(err error) bool {

@@ -36,6 +36,7 @@ func (w *Walk) failed(err error) Step {
 func (w *Walk) failedAt(step string, err error) Step {
 	s := Step{Name: step, State: Failed, At: w.at(), Error: err.Error(), Err: err}
 	var hop *proxy.Error
+	var direct *proxy.DirectError
 	var answer *edge.AnswerError
 	switch {
 	case errors.As(err, &hop):
@@ -43,6 +44,8 @@ func (w *Walk) failedAt(step string, err error) Step {
 		if hop.Op == proxy.OpDial && is[*net.DNSError](err) {
 			s.Name = StepResolve
 		}
+	case errors.As(err, &direct):
+		s.Error = direct.Err.Error() // of the way and its source there are lines above
 	case errors.As(err, &answer):
 		s.Status = answer.Status
 	}

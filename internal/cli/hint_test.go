@@ -168,6 +168,8 @@ var troubles = []struct {
 	{cli.ErrLoop, "--forward-proxy", 1},
 	{&net.DNSError{Name: "pomerium.example.com", IsNotFound: true}, "--forward-proxy http://", 1},
 	{&net.OpError{Op: "dial", Err: sock.ErrRefused}, "port in --pomerium-url", 1},
+	{&proxy.DirectError{Source: "direct", Err: &net.DNSError{Name: "pomerium.example.com", IsNotFound: true}}, "where only a proxy can look names up", 1},
+	{&proxy.DirectError{Source: "NO_PROXY", Err: &net.OpError{Op: "dial", Err: sock.ErrRefused}}, "that no proxy is used comes from NO_PROXY, and --forward-proxy", 1},
 	{&net.OpError{Op: "dial", Err: syscall.ENETUNREACH}, "--forward-proxy http://", 1},
 	{&tunnel.IdleError{Quiet: time.Minute, Err: tunnel.ErrCut}, "--keep-alive does it", 1},
 	{&tunnel.IdleError{Quiet: time.Minute, Err: &net.OpError{Op: "read", Err: sock.ErrReset}}, "--keep-alive does it", 1},

@@ -7,12 +7,14 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/pomerium/pomerium-cli/internal/edge"
 	"github.com/pomerium/pomerium-cli/internal/login"
 	"github.com/pomerium/pomerium-cli/internal/sock"
+	"github.com/pomerium/pomerium-cli/proxy"
 	"github.com/pomerium/pomerium-cli/tunnel"
 )
 
@@ -125,9 +127,12 @@ func hintCut(cut time.Duration) string {
 func hintDirect(err error) string {
 	_, isURL := as[*url.Error](err)
 	_, isDial := as[*net.OpError](err)
+	direct, _ := as[*proxy.DirectError](err)
 	switch {
 	case errors.Is(err, errLoop):
 		return "point --forward-proxy, or --listen, to another port"
+	case direct != nil && !slices.Contains([]string{"", "direct", "loopback", "--forward-proxy"}, direct.Source):
+		return "check --pomerium-url; that no proxy is used comes from " + direct.Source + ", and --forward-proxy http://proxy.internal:3128 comes before that"
 	case is[*net.DNSError](err):
 		return "check the name in --pomerium-url; where only a proxy can look names up, give it with --forward-proxy http://proxy.internal:3128"
 	case errors.Is(err, sock.ErrRefused):
