@@ -106,6 +106,9 @@ func (q *inquiry) choose(ctx context.Context, all []portal.Route, words []string
 		case !q.parts.logins.person():
 			return portal.Route{}, errManyRoute
 		}
+		if len(shown) == 0 {
+			shown = []string{"no route has these words; an empty line shows all"}
+		}
 		if err := q.parts.logins.terminal.Say(shown...); err != nil {
 			return portal.Route{}, err
 		}

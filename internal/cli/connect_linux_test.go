@@ -21,12 +21,20 @@ func TestConnectByNumber(t *testing.T) {
 	wait := r.start(t, ctx, screen, w.ask("routes connect", w.EdgeURL().String())...)
 	p.sees("      http  web")
 	p.sees("search for: ")
+	p.types("no such words")
+	p.sees("\nno route has these words; an empty line shows all\r\n")
+	p.sees("search for: ")
 	p.types("lab")
 	p.sees("search for: ")
 	number := regexp.MustCompile(`(\d+)  tcp   echo `).FindStringSubmatch(p.seen.String())
 	if number == nil {
 		t.Fatal(p.seen.String())
 	}
+	p.types("99")
+	p.sees("no route has these words")
+	p.sees("search for: ")
+	p.types("lab")
+	p.sees("search for: ")
 	p.types(number[1])
 	p.sees("listening on ")
 	start := p.seen.Len()
@@ -49,5 +57,36 @@ func TestConnectByNumber(t *testing.T) {
 	wait()
 	if r.code != 0 || r.stdout != "" {
 		t.Errorf("exit code %d, %q: %s", r.code, r.stdout, p.seen.String())
+	}
+}
+
+// TestConnectEnds: the end of the input and Ctrl-C end the choice, on a line of
+// their own, and no tunnel is opened.
+func TestConnectEnds(t *testing.T) {
+	w := newWorld(t)
+	for name, c := range map[string]struct {
+		end  func(p *person, stop func())
+		says string
+		code int
+	}{
+		"Ctrl-D": {func(p *person, _ func()) { p.eyes.WriteString("\x04") }, "nothing was entered", 1},
+		"Ctrl-C": {func(_ *person, stop func()) { stop() }, "search for: \r\n", 0}, // what the signal does
+	} {
+		t.Run(name, func(t *testing.T) {
+			screen, eyes := terminal(t)
+			r := &run{env: map[string]string{"POMERIUM_SERVICE_ACCOUNT": w.Token()}, terminal: again(screen)}
+			p := sit(t, eyes)
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			wait := r.start(t, ctx, screen, w.ask("routes connect", w.EdgeURL().String())...)
+			p.sees("search for: ")
+			c.end(p, stop)
+			wait()
+			screen.WriteString("the end\n")
+			p.sees("the end")
+			if seen := p.seen.String(); r.code != c.code || r.stdout != "" || !strings.Contains(seen, c.says) || strings.Contains(seen, "listening") || strings.Contains(seen, "for: \x1b") {
+				t.Errorf("exit code %d, %q: %q", r.code, r.stdout, seen)
+			}
+		})
 	}
 }

@@ -68,12 +68,13 @@ func (t *terminal) Ask(ctx context.Context, prompt string, hidden bool) (string,
 		_, err := io.WriteString(t.out, prompt)
 		return err
 	}
-	if !hidden {
-		return t.ask(ctx, write)
+	ask := t.ask
+	if hidden {
+		ask = t.AskHidden
 	}
-	line, err := t.AskHidden(ctx, write)
-	if t.err == nil {
-		_, _ = io.WriteString(t.out, "\n") // the person's own was hidden, too
+	line, err := ask(ctx, write)
+	if t.err == nil && (hidden || err != nil) {
+		_, _ = io.WriteString(t.out, "\n") // the person's own was hidden, too, or there was none
 	}
 	return line, err
 }
