@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,7 +33,7 @@ type memory struct {
 	mute   bool                     // never answers a CONNECT
 	resets map[string]http2.ErrCode // CONNECTs that are reset, by destination
 	wait   chan struct{}            // gets a value when late:1 is asked for, and is closed to have it answered
-	h1     chan string              // what HTTP/1.1 tunnels say
+	h1     chan string              // what HTTP/1.1 tunnels say, until it is closed
 }
 
 func (e *memory) dial(context.Context, string, string) (net.Conn, error) {
@@ -155,13 +156,16 @@ func (e *memory) serveH1(c net.Conn) {
 	}
 	io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
 	gone := make(chan struct{})
-	go func() { // joined below
+	go func() { // ends with the connection
 		defer close(gone)
 		io.Copy(io.Discard, c)
 	}()
 	for {
 		select {
-		case text := <-e.h1:
+		case text, more := <-e.h1:
+			if !more {
+				return
+			}
 			io.WriteString(c, text)
 		case <-gone:
 			return
@@ -308,6 +312,55 @@ func TestHTTP11Silence(t *testing.T) {
 		}
 		s.Close()
 	})
+}
+
+// resetting is a connection whose end is a reset, as of a proxy that cuts it.
+type resetting struct{ net.Conn }
+
+func (r resetting) Read(p []byte) (int, error) {
+	n, err := r.Conn.Read(p)
+	if errors.Is(err, io.EOF) {
+		err = syscall.ECONNRESET
+	}
+	return n, err
+}
+
+// A tunnel that is cut after a silence says for how long it was silent; one that
+// is cut in the middle of a talk was not idle.
+func TestEdgeCase51_CutWhileIdle(t *testing.T) {
+	for silence, want := range map[time.Duration]string{
+		time.Minute:      "closed by something on the way after 1m0s idle: connection reset by peer",
+		90 * time.Minute: "closed by something on the way after 1h30m0s idle: connection reset by peer",
+		time.Second:      "connection reset by peer",
+	} {
+		t.Run(silence.String(), func(t *testing.T) {
+			inMemory(t, func(t *testing.T, e *memory, c *tunnel.Client) {
+				c.Protocol = "h1"
+				c.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+					conn, err := e.dial(ctx, network, addr)
+					return resetting{conn}, err
+				}
+				e.h1 = make(chan string)
+				s, err := c.Connect(t.Context(), "echo:7")
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(10 * time.Minute) // before the talk, which does not count
+				e.h1 <- "a"
+				nettest.Hear(t, s, "a")
+				go func() { // ends with the silence
+					time.Sleep(silence)
+					close(e.h1)
+				}()
+				_, err = s.Read(make([]byte, 1))
+				var idle *tunnel.IdleError
+				if err == nil || err.Error() != want || errors.As(err, &idle) != (silence > 3*time.Second) || idle != nil && idle.Quiet != silence {
+					t.Errorf("got %v, want %s", err, want)
+				}
+				s.Close()
+			})
+		})
+	}
 }
 
 // A local program that takes minutes for what has come is no silence of the
