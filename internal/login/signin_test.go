@@ -115,6 +115,33 @@ func TestEdgeCase43_CancelledForAll(t *testing.T) {
 	})
 }
 
+// Who asks while a sign-in that all have given up is still being ended gets
+// another one, and not its failure.
+func TestEdgeCase43_AskedWhileItEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPerson()
+		s := newSignIn(t, new(fakeEdge), p)
+		s.Listen = newPipes().listen
+		s.Browser = func(ctx context.Context, _ string) error {
+			<-ctx.Done()
+			time.Sleep(time.Second) // takes its time to end
+			return ctx.Err()
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		first := renew(ctx, s, "")
+		<-p.told
+		cancel()
+		synctest.Wait()
+		again := newPipes()
+		s.Listen = again.listen
+		second := renew(t.Context(), s, "")
+		visitor(again.dial).get(t, callbackOf(<-p.told), canary)
+		(<-first).wantError(t, "context canceled")
+		(<-second).want(t, canary)
+		s.Close()
+	})
+}
+
 // One of two gives up: the other's sign-in goes on.
 func TestEdgeCase43_OneGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
