@@ -196,36 +196,34 @@ func TestEdgeCase43_FiveProcesses(t *testing.T) {
 	}
 }
 
-// TestKilledInTheMiddle kills a process at each point of its sign-in, and has
-// the next run go on from what it left: with the token if that was kept, else
-// with a sign-in of its own, at once.
+// TestKilledInTheMiddle kills a process with a tunnel at the points of its sign-in
+// that show, and has the next run go on from what it left: with the token if that
+// was kept, else with a sign-in of its own, at once. TestKilledAtEachPoint walks
+// through all of them.
 func TestKilledInTheMiddle(t *testing.T) {
-	for name, c := range map[string]struct {
-		signIns int
-		kill    func(h *household, m *member, page <-chan string)
-	}{
-		"before anything": {1, func(*household, *member, <-chan string) {}},
-		"with the lock": {1, func(h *household, m *member, _ <-chan string) {
+	for name, kill := range map[string]func(h *household, m *member, page <-chan string){
+		"before anything": func(*household, *member, <-chan string) {},
+		"with the lock": func(h *household, m *member, _ <-chan string) {
 			go m.echo()
 			h.until(func() bool { return strings.Contains(h.content("*.lock"), `"pid":`+strconv.Itoa(m.Process.Pid)+",") })
-		}},
-		"when it waits for the browser": {1, func(_ *household, m *member, page <-chan string) {
+		},
+		"when it waits for the browser": func(_ *household, m *member, page <-chan string) {
 			go m.echo()
 			<-page
-		}},
-		"when the token is kept": {1, func(h *household, m *member, page <-chan string) {
+		},
+		"when the token is kept": func(h *household, m *member, page <-chan string) {
 			go m.echo()
 			p := <-page
 			go h.Browse(context.Background(), p) // what becomes of the page is another matter
 			h.until(func() bool { return h.content("*.jwt") != "" })
-		}},
-		"when the tunnel is open": {1, func(h *household, m *member, page <-chan string) {
+		},
+		"when the tunnel is open": func(h *household, m *member, page <-chan string) {
 			done := m.echoes(1)
 			if err := h.Browse(h.t.Context(), <-page); err != nil {
 				h.t.Error(err)
 			}
 			<-done
-		}},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHousehold(t)
@@ -236,7 +234,7 @@ func TestKilledInTheMiddle(t *testing.T) {
 				}
 			}
 			first := h.runs(onLine)
-			c.kill(h, first, page)
+			kill(h, first, page)
 			first.end(os.Kill)
 			for len(page) > 0 {
 				<-page
@@ -250,50 +248,41 @@ func TestKilledInTheMiddle(t *testing.T) {
 				t.Error(err)
 			}
 			said := next.end(os.Interrupt)
-			if n := h.Stats().SignIns; n != c.signIns || strings.Contains(said, "error") || strings.Contains(said, "waiting for") {
+			if n := h.Stats().SignIns; n != 1 || strings.Contains(said, "error") || strings.Contains(said, "waiting for") {
 				t.Errorf("%d sign-ins: %s", n, said)
 			}
 		})
 	}
 }
 
-// TestKilledWhileSaving kills processes that do nothing but sign in and keep the
-// token, at whatever point: what they leave is a token or none, and what is half
-// made is never taken for one.
-func TestKilledWhileSaving(t *testing.T) {
+// TestKilledOwner: who waited for a process that is killed signs in at once, in
+// its place.
+func TestKilledOwner(t *testing.T) {
 	h := newHousehold(t)
-	half := 0
-	for range 15 {
-		page := make(chan string, 1)
-		m := h.runs(func(line string) {
-			if p := signInPage(line); p != "" {
-				page <- p
-			}
-		})
-		go m.echo()
-		p := <-page
-		go h.Browse(context.Background(), p)
-		h.until(func() bool { return h.content(".*.jwt.*") != "" || h.content("*.jwt") != "" })
-		m.end(os.Kill)
-		kept := h.content("*.jwt")
-		if kept == "" {
-			half++
-		}
-		if kept != "" && strings.Count(kept, ".") != 2 {
-			t.Errorf("half a token was kept: %d bytes", len(kept))
-		}
-		h.remove("*.jwt")
-	}
-	t.Logf("%d of 15 were killed before the token was kept", half)
-	next := h.runs(func(line string) {
+	page, waiting := make(chan string, 10), make(chan string, 10)
+	onLine := func(line string) {
 		if p := signInPage(line); p != "" {
-			_ = h.Browse(context.Background(), p)
+			page <- p
 		}
-	})
-	if err := next.echo(); err != nil {
+		if strings.Contains(line, "waiting for the sign-in of process ") {
+			waiting <- line
+		}
+	}
+	owner, heir := h.runs(onLine), h.runs(onLine)
+	lost := owner.echoes(1)
+	<-page
+	opened := heir.echoes(10)
+	<-waiting
+	owner.end(os.Kill)
+	if n := <-lost; n != 1 {
+		t.Error("a tunnel of the killed process was opened")
+	}
+	if err := h.Browse(t.Context(), <-page); err != nil {
 		t.Error(err)
 	}
-	next.end(os.Interrupt)
+	if failed := <-opened; failed != 0 || h.Stats().SignIns != 1 || h.opened != 2 {
+		t.Errorf("%d of 10 tunnels failed; %d sign-ins, %d URLs", failed, h.Stats().SignIns, h.opened)
+	}
 }
 
 // until waits for what the file system alone tells.
@@ -317,14 +306,6 @@ func (h *household) content(pattern string) string {
 		all.Write(b)
 	}
 	return all.String()
-}
-
-func (h *household) remove(pattern string) {
-	for _, path := range h.glob(pattern) {
-		if err := os.Remove(path); err != nil {
-			h.t.Error(err)
-		}
-	}
 }
 
 func (h *household) glob(pattern string) []string {
