@@ -62,7 +62,7 @@ func authTable() []authRow {
 			return w.password(Digest{Username: w.name, Password: w.secret, Algorithms: []string{"MD5"}})
 		}},
 		{"basic", func(w who) Authenticator {
-			return w.password(Basic{Username: w.name, Password: w.secret, Unasked: len(w.schemes) == 1})
+			return w.password(Basic{Username: w.name, Password: w.secret, Unasked: w.alone()})
 		}},
 	}
 }
@@ -88,6 +88,10 @@ func newWho(user *url.Userinfo, schemes []string, spn string) who {
 	}
 	return w
 }
+
+// alone says whether one scheme is insisted on. What the proxy wants is known
+// then, and it need not be asked.
+func (w who) alone() bool { return len(w.schemes) == 1 }
 
 // password returns a where there is a password to use with it.
 func (w who) password(a Authenticator) Authenticator {
@@ -123,7 +127,8 @@ func AuthSchemes() []string {
 
 // ParseAuth parses a list of authentication schemes to insist on, separated by
 // commas: negotiate, digest, ntlm, basic. The order means nothing: the strongest
-// that the proxy offers is used. "basic" alone is sent without being asked for.
+// that the proxy offers is used. One alone is not waited for: what it begins with
+// goes out with the first request, but for Digest, which needs a nonce.
 func ParseAuth(list string) ([]string, error) {
 	var all []string
 	known := AuthSchemes()

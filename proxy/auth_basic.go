@@ -13,7 +13,7 @@ import (
 // an https proxy, or a network that is trusted. They are sent as UTF-8.
 type Basic struct {
 	Username, Password string
-	Unasked            bool // sends them with the first request, where Basic comes first in Hop.Auth
+	Unasked            bool // sends them with the first request, where Basic comes first in Hop.Auth: a round trip less
 }
 
 // Scheme implements Authenticator.
@@ -27,6 +27,8 @@ func (b Basic) String() string { return "Basic" }
 
 // GoString keeps it out of %#v too.
 func (b Basic) GoString() string { return "proxy.Basic{}" }
+
+func (b Basic) unasked() bool { return b.Unasked }
 
 func (b Basic) secrets() []string { return []string{b.Password, b.token()} }
 

@@ -25,6 +25,7 @@ import (
 type Negotiate struct {
 	SPN                string // of the proxy; empty: HTTP/ and its name, or what that is an alias of
 	Username, Password string // on Windows, in place of the logon session; elsewhere not used
+	Unasked            bool   // begins with the first request, where Negotiate comes first in Hop.Auth
 
 	kept tickets
 }
@@ -44,7 +45,7 @@ var (
 const kdcLimit = 5 * time.Second
 
 func newNegotiate(w who) *Negotiate {
-	n := &Negotiate{SPN: w.spn}
+	n := &Negotiate{SPN: w.spn, Unasked: w.alone()}
 	if hasLogonSession {
 		n.Username, n.Password = w.name, w.secret
 	}
@@ -68,6 +69,8 @@ func (n *Negotiate) String() string { return "Negotiate" }
 
 // GoString keeps it out of %#v too.
 func (n *Negotiate) GoString() string { return "&proxy.Negotiate{}" }
+
+func (n *Negotiate) unasked() bool { return n.Unasked }
 
 func (n *Negotiate) secrets() []string { return []string{n.Password} }
 

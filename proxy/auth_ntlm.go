@@ -17,6 +17,7 @@ import (
 type NTLM struct {
 	Username string // DOMAIN\user, user@realm, or user alone: the proxy's own domain
 	Password string
+	Unasked  bool // begins with the first request, where NTLM comes first in Hop.Auth
 }
 
 // Scheme implements Authenticator.
@@ -37,13 +38,15 @@ func (n NTLM) String() string { return "NTLM" }
 // GoString keeps it out of %#v too.
 func (n NTLM) GoString() string { return "proxy.NTLM{}" }
 
+func (n NTLM) unasked() bool { return n.Unasked }
+
 func (n NTLM) secrets() []string { return []string{n.Password} }
 
 func (w who) ntlm() Authenticator {
 	if !w.known && !hasLogonSession {
 		return nil
 	}
-	return NTLM{Username: w.name, Password: w.secret}
+	return NTLM{Username: w.name, Password: w.secret, Unasked: w.alone()}
 }
 
 // isNTLM says whether credentials are a message of NTLM, by themselves or inside

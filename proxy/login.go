@@ -53,8 +53,8 @@ func (h *Hop) login(method, uri string) *login {
 	l := &login{hop: h, id: h.me(), peer: Peer{Host: h.URL.Hostname(), Method: method, URI: uri}}
 	l.demand = l.id.standing.remembered()
 	if all := l.id.auth; l.demand == nil && len(all) > 0 {
-		if basic, ok := all[0].(Basic); ok && basic.Unasked {
-			l.demand = &demand{row: 0, auth: basic, challenge: "Basic"}
+		if a, ok := all[0].(interface{ unasked() bool }); ok && a.unasked() {
+			l.demand = &demand{auth: all[0], challenge: all[0].Scheme()}
 		}
 	}
 	return l
@@ -275,8 +275,8 @@ func (l *login) goOn(ctx context.Context, challenges []challenge) error {
 			mine = append(mine, c)
 		}
 	}
-	refused := errUnasked // a proxy that does not offer Basic has not judged what it got unasked
-	if len(mine) == 0 && (scheme != "Basic" || len(challenges) == 0) {
+	refused := errUnasked // what goes out ahead of the first 407, which then offers others alone, is not judged
+	if len(mine) == 0 && (l.answers > 1 || len(challenges) == 0) {
 		mine = []challenge{{scheme: scheme, text: scheme}}
 	}
 	for _, c := range mine {

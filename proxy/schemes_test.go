@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/md5"
 	"crypto/sha256"
@@ -81,6 +82,32 @@ var authConformance = map[string]func(t *testing.T, g *gate, p *guarded){
 		}
 		if _, ticket := h.Auth[0].(*proxy.Negotiate); errors.Is(first, proxy.ErrRejected) == ticket {
 			t.Errorf("error %v", first)
+		}
+	},
+	"18: alone it is not waited for, with others it is": func(t *testing.T, g *gate, p *guarded) {
+		h := p.hop(t, g, true)
+		user := map[string]string{"NTLM": `DOM\u`}[g.scheme]
+		requests := func(schemes ...string) int32 {
+			c := proxy.Config{Dial: h.Dial, TLS: h.TLS, User: url.UserPassword(cmp.Or(user, "u"), goodPassword), Schemes: schemes}
+			s, err := proxy.Fixed(h.String(), "--forward-proxy", c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := p.requests.Load()
+			conn, err := proxy.Dial(s, mustParse(t, "https://edge.test"))(t.Context(), "tcp", target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			exchangeEcho(t, conn, "")
+			return p.requests.Load() - before
+		}
+		asked := requests("negotiate", "digest", "ntlm", "basic")
+		want := asked - 1
+		if g.scheme == "Digest" || g.scheme == "NTLM" && p.h2 { // wants a nonce; or to know that HTTP/2 will not do
+			want = asked
+		}
+		if alone := requests(strings.ToLower(g.scheme)); alone != want {
+			t.Errorf("%d requests, want %d", alone, want)
 		}
 	},
 	"many at once": func(t *testing.T, g *gate, p *guarded) {
@@ -451,28 +478,6 @@ func TestEdgeCase17_TheStrongestWins(t *testing.T) {
 				t.Errorf("error %v, sent %q, want %s", err, sent, tc.want)
 			}
 		})
-	}
-}
-
-func TestEdgeCase18_BasicAloneIsSentUnasked(t *testing.T) {
-	for only, want := range map[string]int32{"basic": 1, "": 2, "basic,digest": 2} {
-		p := answer(t, asking("HTTP/1.1 407 No\r\n"+wants+"Content-Length: 0\r\n\r\n", true))
-		c := proxy.Config{Dial: to(p.addr), User: url.UserPassword("u", goodPassword)}
-		if only != "" {
-			c.Schemes, _ = proxy.ParseAuth(only)
-		}
-		s, err := proxy.Fixed("http://proxy.test:3128", "--forward-proxy", c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		conn, err := proxy.Dial(s, mustParse(t, "https://edge.test"))(t.Context(), "tcp", target)
-		if err != nil {
-			t.Fatal(err)
-		}
-		conn.Close()
-		if n := p.requests.Load(); n != want {
-			t.Errorf("%q: %d requests, want %d", only, n, want)
-		}
 	}
 }
 

@@ -43,9 +43,10 @@ const (
 	relay       = "relay"
 	proxytunnel = "proxytunnel"
 	socat       = "socat"
-	overH1      = "h1 to proxy" // ours, to a proxy that is the same but for HTTP/2
-	curl        = "curl"        // one request, where a process has one tunnel; it trusts whom ours trusts
-	curlAlone   = "curl, 1 CA"  // the same, but it reads the edge's authority alone
+	overH1      = "h1 to proxy"          // ours, to a proxy that is the same but for HTTP/2
+	insists     = "--forward-proxy-auth" // ours, which is told the scheme
+	curl        = "curl"                 // one request, where a process has one tunnel; it trusts whom ours trusts
+	curlAlone   = "curl, 1 CA"           // the same, but it reads the edge's authority alone
 )
 
 var contenders = map[string]contender{

@@ -21,10 +21,8 @@ import (
 // askers are proxies of one product, each of which wants another authentication; the first wants none.
 var askers = []string{"squid", "squid-basic", "squid-digest", "squid-ntlm", "squid-negotiate"}
 
-// schemes are what curl is told of them: it has to know beforehand what the proxy will ask for.
-var schemes = map[string]string{
-	"squid-basic": "--proxy-basic", "squid-digest": "--proxy-digest", "squid-ntlm": "--proxy-ntlm", "squid-negotiate": "--proxy-negotiate",
-}
+// schemes are what they ask for. curl has to know beforehand; ours may.
+var schemes = map[string]string{"squid-basic": "basic", "squid-digest": "digest", "squid-ntlm": "ntlm", "squid-negotiate": "negotiate"}
 
 // first runs a process for one tunnel, as ssh does, and one curl for one request through the same proxy.
 func first(ctx context.Context, b *bench, p path) error {
@@ -60,7 +58,11 @@ func (b *bench) first(ctx context.Context, what string, p path, via *world.Proxy
 			{curl, "", b.curl(p, via, b.authorities())}, // before ours: it puts a ticket that it has got into the cache
 			{curlAlone, "", b.curl(p, via, b.CA.CA)},
 			{ours, sayLast + " 0\n", own},
+			{insists, sayLast + " 0\n", append(own[:len(own):len(own)], "--forward-proxy-auth", schemes[p.proxy])},
 		} {
+			if c.name == insists && schemes[p.proxy] == "" {
+				continue
+			}
 			with, err := env()
 			if err != nil {
 				return err
@@ -87,7 +89,7 @@ func (b *bench) curl(p path, via *world.Proxy, authorities string) []string {
 		if via.URL.User != nil {
 			user = via.URL.User.String() // curl decodes it
 		}
-		args = append(args, scheme, "--proxy-user", user)
+		args = append(args, "--proxy-"+scheme, "--proxy-user", user)
 	}
 	return append(args, world.EdgeURL+"/.pomerium/user")
 }

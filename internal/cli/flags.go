@@ -115,7 +115,7 @@ func (f *wayFlags) add(cmd *cobra.Command) {
 		s.StringArrayVar(&f.forwardProxyHeader, "forward-proxy-header", nil, "`header` to add to what an HTTP proxy is asked, as 'Name: value'; repeatable")
 		s.StringVar(&f.forwardProxyLogin, "forward-proxy-credentials-file", "", "`file` with one line user:password, as they are, for a proxy without a user in its URL;\nno other user of this machine may be able to read it")
 		s.BoolVar(&f.save, "save", false, "keep the user and password that are typed for a proxy in the system's keyring, once the\nproxy has accepted them; the next run takes them from there")
-		s.StringVar(&f.forwardProxyAuth, "forward-proxy-auth", "", "authentication `schemes` to insist on, separated by commas: "+strings.Join(proxy.AuthSchemes(), ", ")+"\n(default: the strongest that the proxy offers; basic alone is sent without being asked for)")
+		s.StringVar(&f.forwardProxyAuth, "forward-proxy-auth", "", "authentication `schemes` to insist on, separated by commas: "+strings.Join(proxy.AuthSchemes(), ", ")+"\n(default: the strongest that the proxy offers; one alone goes out without being asked for, which saves a round trip)")
 		s.StringVar(&f.forwardProxySPN, "forward-proxy-spn", "", "service `name` of the proxy for negotiate (default HTTP/ and the proxy's host)")
 		s.DurationVar(&f.connectTimeout, "connect-timeout", defaultConnectTimeout, "longest `time` that each hop may take to answer")
 	})
