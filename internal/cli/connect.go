@@ -113,6 +113,9 @@ func (q *inquiry) choose(ctx context.Context, all []portal.Route, words []string
 			return portal.Route{}, err
 		}
 		line, err := q.parts.logins.terminal.Ask(ctx, "number, or words to search for: ", false)
+		if ctx.Err() != nil {
+			err = errStopped
+		}
 		if err != nil {
 			return portal.Route{}, err
 		}

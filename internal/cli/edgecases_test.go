@@ -240,7 +240,7 @@ func TestEdgeCase44_AnotherSignIn(t *testing.T) {
 		command, want string
 		code          int
 	}{
-		{"auth", "running false", 0}, {"login", "running false", 0}, {"whoami", "nobody is signed in", 4},
+		{"auth", "running false", 4}, {"login", "running false", 4}, {"whoami", "nobody is signed in", 4},
 	} {
 		t.Run(c.command, func(t *testing.T) {
 			if err := store.Save(t.Context(), token.Key(w.EdgeURL()), w.StaleToken()); err != nil {

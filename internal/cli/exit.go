@@ -11,11 +11,11 @@ import (
 
 // The codes that the program exits with. A script may rely on them.
 const (
-	exitDone   = 0 // done, or stopped by the user
+	exitDone   = 0 // done, or a tunnel that the user stopped
 	exitFailed = 1 // anything without a code of its own
 	exitUsage  = 2 // wrong usage: nothing was opened
 	exitProxy  = 3 // the forward proxy refused, or could not be reached
-	exitSignIn = 4 // sign-in is needed, or failed
+	exitSignIn = 4 // sign-in is needed, failed, or was stopped
 	exitEdge   = 5 // the edge refused: forbidden, or no such route
 )
 

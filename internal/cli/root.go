@@ -47,8 +47,11 @@ func Main(ctx context.Context, p Process) int {
 	if out.err != nil {
 		err = out.err
 	}
-	if err == nil || errors.Is(err, errStopped) || ctx.Err() != nil && errors.Is(err, context.Canceled) {
+	if err == nil || errors.Is(err, errStopped) {
 		return exitDone
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return exitCode(err) // the user knows why, and a script that it has not got what it asked for
 	}
 	if !is[*toldError](err) {
 		prog.ui().Fatal(err)
