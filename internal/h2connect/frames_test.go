@@ -329,6 +329,42 @@ func TestEdgeCase59_StaleSpare(t *testing.T) {
 	}
 }
 
+// A tunnel is open and silent. The next CONNECT does not wait for its clock, and
+// a machine that wakes up does not wait for the next CONNECT.
+func TestEdgeCase59_StaleTunnel(t *testing.T) {
+	for name, tc := range map[string]struct {
+		silence, sleep time.Duration // the monotonic clock goes on in the first, and stands still in the second
+		another        bool          // there is another CONNECT
+		found          time.Duration
+	}{
+		"silent":            {11 * time.Second, 0, true, 5 * time.Second},
+		"heard of just now": {9 * time.Second, 0, true, 26 * time.Second},
+		"asleep":            {time.Second, time.Hour, true, 5 * time.Second},
+		"asleep, and alone": {time.Second, time.Hour, false, 24 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, h2connect.Config{}, func(t *testing.T, c *h2connect.Conn, p *peer) {
+				first, _ := p.dial(c)
+				p.reading(false)
+				time.Sleep(tc.silence)
+				h2connect.Sleep(c, tc.sleep)
+				start := time.Now()
+				if tc.another {
+					if o := <-ask(t.Context(), c, "d:1"); !errors.Is(o.err, h2connect.ErrDeadPath) {
+						t.Errorf("got %v", o.err)
+					}
+				}
+				if _, err := first.Read(make([]byte, 1)); !errors.Is(err, h2connect.ErrDeadPath) {
+					t.Errorf("got %v", err)
+				}
+				if took := time.Since(start); took != tc.found {
+					t.Errorf("found after %v, want %v", took, tc.found)
+				}
+			})
+		})
+	}
+}
+
 // A spare that lives answers its PING, and all is well.
 func TestStaleSpareLives(t *testing.T) {
 	bubble(t, h2connect.Config{}, func(t *testing.T, c *h2connect.Conn, p *peer) {

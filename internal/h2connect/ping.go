@@ -11,9 +11,9 @@ const (
 	defaultKeepAlive   = 20 * time.Second
 	defaultPingTimeout = 15 * time.Second
 
-	// A connection that was idle for staleAfter may have been dropped on the
-	// way without a word: its next CONNECT goes out with a PING that has to be
-	// answered soon, so that a dead spare costs seconds.
+	// A connection on which nothing arrived for staleAfter, or the machine slept,
+	// may have been dropped on the way without a word: its next CONNECT goes out
+	// with a PING that has to be answered soon, so that a dead path costs seconds.
 	staleAfter   = 10 * time.Second
 	staleTimeout = 5 * time.Second
 )
@@ -31,6 +31,8 @@ type pinger struct {
 	base    time.Time
 
 	// Guarded by c.mu.
+	wall    time.Time     // base, by the clock that goes on while the machine sleeps
+	sleep   time.Duration // how far that clock is ahead
 	timer   *time.Timer
 	running bool
 	asked   bool          // a PING is out
@@ -41,6 +43,7 @@ type pinger struct {
 func (p *pinger) init(c *Conn) {
 	p.c = c
 	p.base = time.Now()
+	p.wall = p.base.Round(0)
 	p.every, p.timeout = c.cfg.KeepAlive, c.cfg.PingTimeout
 	if p.every == 0 {
 		p.every = defaultKeepAlive
@@ -55,14 +58,21 @@ func (p *pinger) now() int64 { return int64(time.Since(p.base)) }
 // hear notes that bytes have arrived.
 func (p *pinger) hear() { p.heard.Store(p.now()) }
 
-// start runs the clock; c.mu is held.
+// start runs the clock for a CONNECT; c.mu is held.
 func (p *pinger) start() {
-	if p.every < 0 || p.running {
+	if p.every < 0 {
+		return
+	}
+	stale := p.slept() || time.Duration(p.now()-p.heard.Load()) > staleAfter
+	if p.running {
+		if stale && !p.asked && !p.paused.Load() {
+			p.timer.Reset(p.ask(min(p.timeout, staleTimeout)))
+		}
 		return
 	}
 	p.running, p.asked = true, false
 	first := p.every
-	if idle := time.Duration(p.now() - p.heard.Load()); idle > staleAfter {
+	if stale {
 		first = p.ask(min(p.timeout, staleTimeout))
 	} else {
 		p.hear()
@@ -72,6 +82,16 @@ func (p *pinger) start() {
 	} else {
 		p.timer.Reset(first)
 	}
+}
+
+// slept says whether the machine was asleep since the last call: the monotonic
+// clock of Linux and macOS stands still meanwhile. A wall clock that was set
+// ahead looks the same, and costs a PING.
+func (p *pinger) slept() bool {
+	now := time.Now()
+	before := p.sleep
+	p.sleep = now.Round(0).Sub(p.wall) - now.Sub(p.base)
+	return p.sleep-before > staleAfter
 }
 
 // ask sends a PING whose answer may take limit, and returns when to look again:
@@ -115,6 +135,8 @@ func (p *pinger) tickLocked() (dead bool) {
 			return false
 		}
 		return true
+	case p.slept():
+		p.timer.Reset(p.ask(min(p.timeout, staleTimeout)))
 	case quiet < p.every:
 		p.asked = false
 		p.timer.Reset(p.every - quiet)
