@@ -100,16 +100,9 @@ func (h *Host) StartTimed(cmd *exec.Cmd) (begin time.Time, err error) {
 
 // Run runs a command on the host to its end; its error carries what the command wrote to standard error.
 func (h *Host) Run(ctx context.Context, name string, args ...string) ([]byte, error) {
-	return h.Finish(exec.CommandContext(ctx, name, args...))
-}
-
-// Finish is Run for a command that is made already.
-func (h *Host) Finish(cmd *exec.Cmd) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
 	var stdout, stderr strings.Builder
-	cmd.Stdout = &stdout
-	if cmd.Stderr == nil {
-		cmd.Stderr = &stderr
-	}
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := h.Start(cmd)
 	if err == nil {
 		err = cmd.Wait()

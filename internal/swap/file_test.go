@@ -99,12 +99,7 @@ func TestFileWhole(t *testing.T) {
 		})
 	}
 	for range 200 {
-		f, err := swap.Open(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := io.ReadAll(f)
-		f.Close()
+		got, err := os.ReadFile(path)
 		if err != nil || string(got) != contents[0] && string(got) != contents[1] {
 			t.Fatalf("%d bytes, %v", len(got), err)
 		}
