@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -106,12 +105,7 @@ func readLines(path string) ([]string, error) {
 	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
 		return nil, errors.Join(err, os.ErrNotExist)
 	}
-	f, err := swap.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxDeadWays*64))
+	data, err := swap.Read(path, maxDeadWays*64)
 	return strings.Split(string(data), "\n"), err
 }
 

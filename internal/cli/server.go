@@ -2,7 +2,6 @@ package cli
 
 import (
 	"errors"
-	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -71,12 +70,7 @@ func lastServer() *url.URL {
 	if err != nil {
 		return nil
 	}
-	f, err := swap.Open(filepath.Join(dir, lastURL))
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxLastURL))
+	data, err := swap.Read(filepath.Join(dir, lastURL), maxLastURL)
 	if err != nil {
 		return nil
 	}

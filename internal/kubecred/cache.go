@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -32,20 +31,11 @@ type Cache struct {
 // Load returns the token kept for a URL, or "". Whatever the file says of its
 // validity, the edge decides. A file that cannot be read as a credential counts as none.
 func (c Cache) Load(url string) (string, error) {
-	data, err := read(c.path(url))
+	data, err := swap.Read(c.path(url), maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
 	return tokenIn(data), err
-}
-
-func read(path string) ([]byte, error) {
-	f, err := swap.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxFile))
 }
 
 // tokenIn finds the token in a kept credential.
@@ -93,7 +83,7 @@ func (c Cache) Forget(token string) error {
 	}
 	for _, e := range entries {
 		path := filepath.Join(c.Dir, e.Name())
-		data, rerr := read(path)
+		data, rerr := swap.Read(path, maxFile)
 		if rerr == nil && tokenIn(data) == token {
 			rerr = os.Remove(path)
 		}

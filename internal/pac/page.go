@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"io"
 	"os"
 	"time"
 
@@ -34,13 +33,8 @@ func (s *Source) readCopy(ctx context.Context) *page {
 	if s.c.Copy == "" {
 		return nil
 	}
-	f, err := swap.Open(s.c.Copy)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
 	const maxHead = 64 << 10
-	data, err := io.ReadAll(io.LimitReader(f, maxSource+maxHead))
+	data, err := swap.Read(s.c.Copy, maxSource+maxHead)
 	head, body, ok := bytes.Cut(data, []byte("\n"))
 	var p page
 	if err != nil || !ok || json.Unmarshal(head, &p) != nil || p.URL != s.key() {

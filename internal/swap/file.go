@@ -4,6 +4,7 @@ package swap
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -47,11 +48,16 @@ func File(path string, content []byte, mode fs.FileMode) error {
 	return nil
 }
 
-// Open opens the file at path for reading, as os.Open, while others give it
-// another content.
-func Open(path string) (f *os.File, err error) {
-	err = step(func() error { f, err = os.Open(path); return err })
-	return f, err
+// Read returns what the file at path begins with, limit bytes at most, while
+// others give it another content.
+func Read(path string, limit int64) ([]byte, error) {
+	var f *os.File
+	err := step(func() (err error) { f, err = os.Open(path); return err })
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, limit))
 }
 
 // halfMade is how old a temporary file is when whoever made it will not finish it.

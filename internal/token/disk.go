@@ -3,7 +3,6 @@ package token
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -21,7 +20,7 @@ const (
 
 // load returns what parse finds in the file at path, "" if there is no file.
 func load(path string, parse func([]byte) (string, error)) (string, error) {
-	content, err := read(path)
+	content, err := swap.Read(path, maxFile+1) // one more than it may have, to tell
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
@@ -33,16 +32,6 @@ func load(path string, parse func([]byte) (string, error)) (string, error) {
 		return "", fmt.Errorf("%s: %w", path, err)
 	}
 	return token, nil
-}
-
-// read returns the content of a file, up to one byte more than it may have.
-func read(path string) ([]byte, error) {
-	file, err := swap.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	return io.ReadAll(io.LimitReader(file, maxFile+1))
 }
 
 // drop removes the file at path if parse finds the given token in it.
