@@ -113,10 +113,10 @@ func (q *inquiry) choose(ctx context.Context, all []portal.Route, words []string
 			return portal.Route{}, err
 		}
 		line, err := q.parts.logins.terminal.Ask(ctx, "number, or words to search for: ", false)
-		if ctx.Err() != nil {
-			err = errStopped
-		}
 		if err != nil {
+			if ctx.Err() != nil {
+				err = errStopped
+			}
 			return portal.Route{}, err
 		}
 		words = strings.Fields(line)

@@ -4,21 +4,29 @@ import (
 	"context"
 	"io"
 	"net"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
 )
 
+// chooser is a person in front of routes connect, who sees the list.
+func (w *world) chooser(t *testing.T) (r *run, p *person, screen *os.File, stop, wait func()) {
+	t.Helper()
+	screen, eyes := terminal(t)
+	r = &run{env: map[string]string{"POMERIUM_SERVICE_ACCOUNT": w.Token()}, terminal: again(screen)}
+	p = sit(t, eyes)
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	wait = r.start(t, ctx, screen, w.ask("routes connect", w.EdgeURL().String())...)
+	return r, p, screen, cancel, wait
+}
+
 // TestConnectByNumber: a person makes the list shorter, chooses a number, and
 // has the tunnel.
 func TestConnectByNumber(t *testing.T) {
 	w := newWorld(t)
-	screen, eyes := terminal(t)
-	r := &run{env: map[string]string{"POMERIUM_SERVICE_ACCOUNT": w.Token()}, terminal: again(screen)}
-	p := sit(t, eyes)
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	wait := r.start(t, ctx, screen, w.ask("routes connect", w.EdgeURL().String())...)
+	r, p, _, stop, wait := w.chooser(t)
 	p.sees("      http  web")
 	p.sees("search for: ")
 	p.types("no such words")
@@ -73,12 +81,7 @@ func TestConnectEnds(t *testing.T) {
 		"Ctrl-C": {func(_ *person, stop func()) { stop() }, "search for: \r\n", 0}, // what the signal does
 	} {
 		t.Run(name, func(t *testing.T) {
-			screen, eyes := terminal(t)
-			r := &run{env: map[string]string{"POMERIUM_SERVICE_ACCOUNT": w.Token()}, terminal: again(screen)}
-			p := sit(t, eyes)
-			ctx, stop := context.WithCancel(t.Context())
-			defer stop()
-			wait := r.start(t, ctx, screen, w.ask("routes connect", w.EdgeURL().String())...)
+			r, p, screen, stop, wait := w.chooser(t)
 			p.sees("search for: ")
 			c.end(p, stop)
 			wait()
