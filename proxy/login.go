@@ -255,8 +255,7 @@ func (l *login) named(challenges []challenge) []string {
 	var names []string
 	for _, c := range challenges {
 		name := quote(c.scheme, l.secrets())
-		known := slices.ContainsFunc(names, func(s string) bool { return strings.EqualFold(s, name) })
-		if name != "" && !known && len(names) < maxSchemes {
+		if name != "" && !hasScheme(names, name) && len(names) < maxSchemes {
 			names = append(names, name)
 		}
 	}

@@ -37,15 +37,18 @@ func (l *login) explain(reasons []error) error {
 // may not be; else nil.
 func (l *login) leftOut() error {
 	could := schemesOf(l.hop.authFor(url.UserPassword("user", "password")))
-	offered := func(in []string) bool {
-		return slices.ContainsFunc(l.schemes, func(s string) bool {
-			return slices.ContainsFunc(in, func(t string) bool { return strings.EqualFold(s, t) })
-		})
+	among := func(names []string) bool {
+		return slices.ContainsFunc(l.schemes, func(s string) bool { return hasScheme(names, s) })
 	}
-	if offered(could) || !offered(AuthSchemes()) {
+	if among(could) || !among(AuthSchemes()) {
 		return nil
 	}
 	return &LeftOut{Offered: l.schemes, Allowed: could}
+}
+
+// hasScheme says whether a scheme is among names; case does not matter.
+func hasScheme(names []string, scheme string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, scheme) })
 }
 
 // schemesOf lists the schemes of authenticators, each once.

@@ -109,7 +109,7 @@ func hintUsage(err error) string {
 func hintSecret(err error) string {
 	switch {
 	case errors.Is(err, errPasswordInURL):
-		return "leave it out of the URL, and give it in --forward-proxy-credentials-file or POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD"
+		return "leave it out of the URL, and give it in --forward-proxy-credentials-file or " + envLogin
 	case errors.Is(err, errTokenInFlag):
 		return "give it with --service-account-file"
 	}

@@ -36,15 +36,15 @@ func hintProxyAuth(err error) string {
 	}
 	switch {
 	case errors.Is(err, errKeptRefused):
-		return "type the new password in a terminal: --save puts it in place of the old; or give POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD, which come before the keyring"
+		return "type the new password in a terminal: --save puts it in place of the old; or give " + envLogin + ", which come before the keyring"
 	case errors.Is(err, keyring.ErrLocked), errors.Is(err, keyring.ErrDismissed):
-		return "unlock the keyring, or give POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD, or --forward-proxy-credentials-file"
+		return "unlock the keyring, or give " + envLogin + ", or --forward-proxy-credentials-file"
 	case is[*proxy.LeftOut](err):
 		return "--forward-proxy-auth says what may be used: name what the proxy offers there, or leave it out"
 	case errors.Is(err, proxy.ErrRejected) && strings.HasPrefix(e.UserSource, envForwardProxy):
 		return "check " + e.UserSource
 	case errors.Is(err, proxy.ErrRejected) && e.UserSource != "":
-		return "check user and password in " + e.UserSource + "; POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD come before any file"
+		return "check user and password in " + e.UserSource + "; " + envLogin + " come before any file"
 	case errors.Is(err, proxy.ErrRejected):
 		return "check user and password in " + setting(e.Source) + " (% # / ? @ in them are written as %25 %23 %2F %3F %40)"
 	case errors.Is(err, proxy.ErrNoService):
@@ -58,11 +58,11 @@ func hintProxyAuth(err error) string {
 	case len(e.Schemes) > 0 && !slices.ContainsFunc(e.Schemes, spoken):
 		return "none of these is spoken here; a helper such as cntlm or px may do it: --forward-proxy http://127.0.0.1:<its port>"
 	case strings.HasPrefix(e.Source, ofScript), ofSystem(e.Source):
-		return "give user and password in POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD"
+		return "give user and password in " + envLogin
 	case e.Source == "--pre-proxy": // the variables and the file are for the last proxy
 		return "put user and password in --pre-proxy: " + withUser(e.Hop)
 	}
-	return "give user and password in POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD, in a --forward-proxy-credentials-file, or in " + setting(e.Source) + ": " + withUser(e.Hop)
+	return "give user and password in " + envLogin + ", in a --forward-proxy-credentials-file, or in " + setting(e.Source) + ": " + withUser(e.Hop)
 }
 
 // spoken reports whether package proxy knows an authentication scheme.

@@ -41,9 +41,9 @@ func (p *program) logout() *cobra.Command {
 			case all:
 				return p.forgetAll(cmd.Context())
 			}
-			words, err := login.Words(browserCmd)
+			words, err := browserWords(browserCmd)
 			if err != nil {
-				return usagef("--browser-cmd: %w", err)
+				return err
 			}
 			server, err := p.server(cmd, args)
 			if err != nil {

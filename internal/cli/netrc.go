@@ -38,7 +38,7 @@ func netrcLogin(host string, getenv func(string) string) (login *url.Userinfo, p
 		return nil, "", nil
 	}
 	login = parseNetrc(string(data), host)
-	if login != nil && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
+	if login != nil && othersRead(info) {
 		return nil, path, errOthersRead
 	}
 	return login, path, nil

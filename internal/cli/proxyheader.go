@@ -12,7 +12,7 @@ import (
 var (
 	errFraming = errors.New("it says how the request is framed or where it goes, which is not yours to set")
 	errHop     = errors.New("it is about the connection to the proxy, which is not yours to set")
-	errLogin   = errors.New("user and password go in POMERIUM_FORWARD_PROXY_USER and POMERIUM_FORWARD_PROXY_PASSWORD")
+	errLogin   = errors.New("user and password go in " + envLogin)
 )
 
 var notYours = map[string]error{

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
 	"runtime"
@@ -13,6 +14,13 @@ import (
 // maxLogin bounds a file with a user name and a password, in bytes.
 const maxLogin = 4 << 10
 
+// The variables with a user and password for a proxy.
+const (
+	envUser     = envForwardProxy + "_USER"
+	envPassword = envForwardProxy + "_PASSWORD"
+	envLogin    = envUser + " and " + envPassword
+)
+
 var (
 	errOthersRead = errors.New("other users of this machine can read it: chmod 600 it")
 	errNoLogin    = errors.New("not one line of the form user:password")
@@ -22,7 +30,6 @@ var (
 // without any, and the user alone where only that is set. The variables win over
 // the file. source names the setting. No error repeats what it read.
 func proxyLogin(file string, getenv func(string) string) (login *url.Userinfo, source string, err error) {
-	const envUser, envPassword = "POMERIUM_FORWARD_PROXY_USER", "POMERIUM_FORWARD_PROXY_PASSWORD"
 	user, password := getenv(envUser), getenv(envPassword)
 	switch {
 	case user == "" && password != "":
@@ -34,7 +41,7 @@ func proxyLogin(file string, getenv func(string) string) (login *url.Userinfo, s
 	case user != "" && password == "":
 		return url.User(user), envUser, nil
 	case user != "":
-		return url.UserPassword(user, password), envUser + " and " + envPassword, nil
+		return url.UserPassword(user, password), envLogin, nil
 	case file == "":
 		return nil, "", nil
 	}
@@ -56,14 +63,20 @@ func readLogin(path string) (*url.Userinfo, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows":
-		return nil, errOthersRead // on Windows the mode does not say
+	case info.Mode().IsRegular() && othersRead(info):
+		return nil, errOthersRead
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxLogin+1))
 	if err != nil {
 		return nil, err
 	}
 	return parseLogin(data)
+}
+
+// othersRead says whether other users can read a file. On Windows the mode does
+// not say.
+func othersRead(info fs.FileInfo) bool {
+	return info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows"
 }
 
 // parseLogin understands user:password. The password is all behind the first

@@ -52,10 +52,15 @@ func (f *signInFlags) check() (browser []string, err error) {
 	default:
 		return nil, usagef("--token-store %q: not file, keyring or memory", f.tokenStore)
 	}
-	if browser, err = login.Words(f.browserCmd); err != nil {
+	return browserWords(f.browserCmd)
+}
+
+func browserWords(command string) ([]string, error) {
+	words, err := login.Words(command)
+	if err != nil {
 		return nil, usagef("--browser-cmd: %w", err)
 	}
-	return browser, nil
+	return words, nil
 }
 
 // tokens says who is asking: a service account, or a person with a browser.
