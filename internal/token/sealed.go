@@ -116,10 +116,7 @@ func (s *Sealed) open(ctx context.Context) (cipher.AEAD, error) {
 	}
 	text, err := s.Ring.Load(ctx, ringName)
 	if err == nil && text == "" {
-		if err = s.Ring.Save(ctx, ringName, base64.RawStdEncoding.EncodeToString(newKey())); err == nil {
-			// Another process may have made one at the same time: the keyring's counts.
-			text, err = s.Ring.Load(ctx, ringName)
-		}
+		text, err = s.begin(ctx)
 	}
 	if err != nil {
 		return nil, err
@@ -133,6 +130,22 @@ func (s *Sealed) open(ctx context.Context) (cipher.AEAD, error) {
 		s.box, err = cipher.NewGCM(block)
 	}
 	return s.box, err
+}
+
+// begin has the keyring keep a new key, unless another process has done so: of
+// those that find none at the same time one makes it.
+func (s *Sealed) begin(ctx context.Context) (text string, err error) {
+	turns := Turns{Dir: s.Dir}
+	done, err := turns.Take(ctx, ringName, nil)
+	if err != nil {
+		return "", err
+	}
+	defer done(nil)
+	if text, err = s.Ring.Load(ctx, ringName); err != nil || text != "" {
+		return text, err
+	}
+	text = base64.RawStdEncoding.EncodeToString(newKey())
+	return text, s.Ring.Save(ctx, ringName, text)
 }
 
 const keySize = 32 // bytes: AES-256

@@ -3,11 +3,13 @@ package token_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/pomerium/pomerium-cli/internal/token"
 )
@@ -39,13 +41,23 @@ func sealed(t *testing.T) *token.Sealed {
 	return &token.Sealed{Dir: t.TempDir(), Ring: new(ring)}
 }
 
+// sealedFile is the one token of s on the disk.
+func sealedFile(t *testing.T, s *token.Sealed) string {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(s.Dir, "*.sealed"))
+	if err != nil || len(paths) != 1 {
+		t.Fatalf("%v, %v", paths, err)
+	}
+	return paths[0]
+}
+
 // What is on the disk is not the token, however long that is, and what is in the
 // keyring is short. A later run opens it.
 func TestSealed(t *testing.T) {
 	s := sealed(t)
 	for _, secret := range []string{"canary.a.b", strings.Repeat("canary", 20<<10)} {
 		must(t, s.Save(t.Context(), key, secret))
-		content, err := os.ReadFile(filepath.Join(s.Dir, list(t, s.Dir)[0]))
+		content, err := os.ReadFile(sealedFile(t, s))
 		must(t, err)
 		if strings.Contains(string(content), "canary") {
 			t.Errorf("on the disk: %s", content)
@@ -62,12 +74,51 @@ func TestSealed(t *testing.T) {
 	}
 }
 
+// keyless is a ring in which B keeps a token for the first time while A, which
+// does the same, has looked for the key so many times.
+type keyless struct {
+	ring
+	looks, at int
+	b         func()
+}
+
+func (r *keyless) Load(ctx context.Context, name string) (string, error) {
+	text, err := r.ring.Load(ctx, name)
+	if r.looks++; r.looks == r.at {
+		go r.b()
+		synctest.Wait() // it is done, or waits for A
+	}
+	return text, err
+}
+
+// Two processes that both find no key in the keyring end up with the same one.
+func TestSealedTwoBegin(t *testing.T) {
+	for _, at := range []int{1, 2} {
+		t.Run(fmt.Sprintf("B begins after look %d", at), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := &keyless{at: at}
+				s := &token.Sealed{Dir: t.TempDir(), Ring: r}
+				done := make(chan error, 1)
+				r.b = func() {
+					done <- (&token.Sealed{Dir: s.Dir, Ring: &r.ring}).Save(t.Context(), "b|true", "of-b")
+				}
+				must(t, s.Save(t.Context(), key, "of-a"))
+				must(t, <-done)
+				for _, s := range []*token.Sealed{s, {Dir: s.Dir, Ring: &r.ring}} {
+					expect(t, s, key, "of-a")
+					expect(t, s, "b|true", "of-b")
+				}
+			})
+		})
+	}
+}
+
 // A file for one edge is no token for another, and none with another key, or
 // changed.
 func TestSealedElsewhere(t *testing.T) {
 	s := sealed(t)
 	must(t, s.Save(t.Context(), key, "canary"))
-	path := filepath.Join(s.Dir, list(t, s.Dir)[0])
+	path := sealedFile(t, s)
 	content, err := os.ReadFile(path)
 	must(t, err)
 	refused := func(s *token.Sealed, key string) {
@@ -77,8 +128,10 @@ func TestSealedElsewhere(t *testing.T) {
 		}
 	}
 	must(t, s.Save(t.Context(), "other|true", "else"))
-	for _, name := range list(t, s.Dir) {
-		must(t, os.WriteFile(filepath.Join(s.Dir, name), content, 0o600))
+	others, err := filepath.Glob(filepath.Join(s.Dir, "*.sealed"))
+	must(t, err)
+	for _, path := range others {
+		must(t, os.WriteFile(path, content, 0o600))
 	}
 	refused(s, "other|true")
 	expect(t, s, key, "canary")
@@ -119,7 +172,7 @@ func FuzzSealed(f *testing.F) {
 	f.Fuzz(func(t *testing.T, content []byte) {
 		s := sealed(t)
 		must(t, s.Save(t.Context(), key, "abc"))
-		must(t, os.WriteFile(filepath.Join(s.Dir, list(t, s.Dir)[0]), content, 0o600))
+		must(t, os.WriteFile(sealedFile(t, s), content, 0o600))
 		if got, err := s.Load(t.Context(), key); got != "" || err == nil {
 			t.Errorf("token %q from nowhere, %v", got, err)
 		}

@@ -165,7 +165,7 @@ func TestBrokenFile(t *testing.T) {
 func TestForget(t *testing.T) {
 	dir := t.TempDir()
 	f := token.File{Dir: dir}
-	s := &token.Sealed{Dir: dir, Ring: new(ring)}
+	s := &token.Sealed{Dir: dir, Ring: &ring{secrets: map[string]string{"token key": strings.Repeat("A", 43)}}}
 	for name, prepare := range map[string]func() error{
 		"file":   func() error { return f.Save(t.Context(), key, "abc") },
 		"sealed": func() error { return s.Save(t.Context(), key, "abc") },
