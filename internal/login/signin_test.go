@@ -142,6 +142,41 @@ func TestEdgeCase43_AskedWhileItEnds(t *testing.T) {
 	})
 }
 
+// slowStore is a store that takes its time: it has everybody give up meanwhile.
+type slowStore struct {
+	token.Memory
+	giveUp func()
+}
+
+func (s *slowStore) Save(ctx context.Context, key, text string) error {
+	s.giveUp()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return s.Memory.Save(ctx, key, text)
+}
+
+// A person who has signed in is not asked again, though all gave up while the
+// token was being kept.
+func TestEdgeCase43_GivenUpWhileItIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, ln := newPerson(), newPipes()
+		s := newSignIn(t, new(fakeEdge), p)
+		s.Listen = ln.listen
+		ctx, cancel := context.WithCancel(t.Context())
+		s.Store = &slowStore{giveUp: func() {
+			cancel()
+			time.Sleep(time.Second) // which reaches the sign-in
+		}}
+		done := renew(ctx, s, "")
+		visitor(ln.dial).get(t, callbackOf(<-p.told), canary)
+		(<-done).wantError(t, "context canceled")
+		if kept, _ := s.Store.Load(t.Context(), key); kept != canary {
+			t.Errorf("kept %q", kept)
+		}
+	})
+}
+
 // One of two gives up: the other's sign-in goes on.
 func TestEdgeCase43_OneGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -84,4 +86,61 @@ func TestEdgeCase43_FailureOfAMachineWithAnotherClock(t *testing.T) {
 			t.Errorf("got %v", turn.err)
 		}
 	})
+}
+
+// Whoever tidies up takes the file away while nobody else has its lock. Who had
+// opened it by then and locks it now has the lock of nothing, and looks again.
+func TestLockFileIsTakenAway(t *testing.T) {
+	dir := t.TempDir()
+	turn := <-newProcess(dir).take(t.Context())
+	must(t, turn.err)
+	turn.done(nil)
+	path := lockFile(t, dir)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				tidy(path)
+			}
+		}
+	}()
+	synctest.Test(t, func(t *testing.T) {
+		var signingIn atomic.Int32
+		var all sync.WaitGroup
+		for range 4 {
+			p := newProcess(dir)
+			all.Go(func() {
+				for range 200 {
+					done, err := p.Take(t.Context(), key, nil)
+					if n := signingIn.Add(1); n > 1 {
+						t.Errorf("%d at once", n)
+					}
+					time.Sleep(time.Second) // for the others to look
+					signingIn.Add(-1)
+					must(t, err)
+					done(nil)
+					time.Sleep(time.Second) // it is another's turn
+				}
+			})
+		}
+		all.Wait()
+	})
+	close(stop)
+	<-stopped
+}
+
+// tidy removes a lock file that nobody has locked.
+func tidy(path string) {
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return
+	}
+	defer file.Close()
+	if unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+		_ = os.Remove(path)
+	}
 }
