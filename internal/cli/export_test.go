@@ -84,6 +84,9 @@ var ParseLogin = parseLogin
 // HashWay is what the file has for a way.
 var HashWay = hashWay
 
+// OneLine is what of a foreign text comes to the terminal.
+func OneLine(s string) string { return oneLine(s) }
+
 // EditSSHConfig adds a section for host to ssh configuration, or takes it out.
 func EditSSHConfig(text, host string, add bool) (string, error) {
 	var hosts []sshHost

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"unicode"
 
 	"github.com/lmittmann/tint"
 	"golang.org/x/term"
@@ -187,14 +188,15 @@ func (u *ui) Hold() (done func()) {
 
 func (u *ui) line(s string) { _, _ = io.WriteString(u.out, s+"\n") }
 
-// oneLine keeps what others sent us from drawing on the user's terminal.
+// oneLine keeps what others sent us from drawing on the user's terminal, and from
+// turning a line around there (UAX #9).
 func oneLine(s string) string {
 	s = strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ") // errors.Join breaks lines
 	return strings.Map(func(r rune) rune {
 		switch {
-		case r == '\t':
+		case r == '\t', r == '\u2028', r == '\u2029':
 			return ' '
-		case r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0:
+		case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r):
 			return -1
 		}
 		return r
