@@ -50,7 +50,7 @@ func (p *program) configureKubectl() *cobra.Command {
 				return p.configure(c, f)
 			}
 			k, _ := kubecred.ParseKubeconfig("apiVersion: v1\nkind: Config\n") // is in the style that is read
-			if err := setAll(c, func(kubecred.Section) *kubecred.Kubeconfig { return k }); err != nil {
+			if err := setAll(c, func(kubecred.Section) *configFile { return &configFile{Kubeconfig: k} }); err != nil {
 				return err
 			}
 			_, err = io.WriteString(cmd.OutOrStdout(), k.String())
@@ -117,10 +117,11 @@ func kubectlProxy(r *reach) string {
 }
 
 // setAll puts the entries of a cluster where they belong.
-func setAll(c kubecred.Cluster, in func(kubecred.Section) *kubecred.Kubeconfig) error {
+func setAll(c kubecred.Cluster, in func(kubecred.Section) *configFile) error {
 	for _, s := range []kubecred.Section{kubecred.Clusters, kubecred.Users, kubecred.Contexts} {
-		if err := in(s).Set(s, c.Name, c.Entry(s)); err != nil {
-			return err
+		file := in(s)
+		if err := file.Set(s, c.Name, c.Entry(s)); err != nil {
+			return fmt.Errorf("%s: %w", file.path, err)
 		}
 	}
 	return nil
@@ -152,14 +153,17 @@ func (p *program) configure(c kubecred.Cluster, f configureFlags) error {
 		}
 		return fallback
 	}
-	err = setAll(c, func(s kubecred.Section) *kubecred.Kubeconfig {
-		return where(func(f *configFile) bool { return f.Has(s, c.Name) }).Kubeconfig
+	err = setAll(c, func(s kubecred.Section) *configFile {
+		return where(func(f *configFile) bool { return f.Has(s, c.Name) })
 	})
-	if err == nil && !f.keepContext {
-		err = where(func(f *configFile) bool { return f.Current() != "" }).SetCurrent(c.Name)
-	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", fallback.path, err)
+		return err
+	}
+	if !f.keepContext {
+		file := where(func(f *configFile) bool { return f.Current() != "" })
+		if err := file.SetCurrent(c.Name); err != nil {
+			return fmt.Errorf("%s: %w", file.path, err)
+		}
 	}
 	for _, file := range files {
 		if file.String() == file.was {

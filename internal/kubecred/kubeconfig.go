@@ -142,7 +142,8 @@ func (k *Kubeconfig) Has(s Section, name string) bool {
 }
 
 // Set puts an entry into a section, in place of one with that name, or behind
-// the others.
+// the others. A context of that name that joins cluster and user of the name
+// stays: people add a namespace to it.
 func (k *Kubeconfig) Set(s Section, name, entry string) error {
 	start, end, err := k.section(s)
 	if err != nil {
@@ -162,10 +163,14 @@ func (k *Kubeconfig) Set(s Section, name, entry string) error {
 			return fmt.Errorf("line %d: an entry of %s: it %w", e.start+1, s, ErrStyle)
 		}
 		shift = indent(k.lines[e.start])
-		if at = e.end; e.name == name {
-			at, until = e.start, e.end
-			break
+		if at = e.end; e.name != name {
+			continue
 		}
+		if s == Contexts && k.joins(e) {
+			return nil
+		}
+		at, until = e.start, e.end
+		break
 	}
 	if at < 0 {
 		at = start + 1
@@ -184,6 +189,21 @@ func (k *Kubeconfig) Set(s Section, name, entry string) error {
 	}
 	k.lines = append(k.lines[:at:at], append(fresh, k.lines[until:]...)...)
 	return nil
+}
+
+// joins reports whether a context is of the cluster and the user of its name.
+func (k *Kubeconfig) joins(e entry) bool {
+	var cluster, user bool
+	for _, line := range k.lines[e.start:e.end] {
+		switch key, _, _ := strings.Cut(strings.TrimSpace(line), ":"); {
+		case unquote(value(line)) != e.name:
+		case key == "cluster":
+			cluster = true
+		case key == "user":
+			user = true
+		}
+	}
+	return cluster && user
 }
 
 // Current is the current context; "" for none.

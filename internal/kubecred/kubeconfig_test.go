@@ -87,6 +87,26 @@ current-context: "k"
 	}
 }
 
+// A context that joins cluster and user already keeps what a person added to it;
+// one that joins others is replaced.
+func TestKubeconfigContext(t *testing.T) {
+	c := kubecred.Cluster{Name: "k"}
+	for text, stays := range map[string]bool{
+		"contexts:\n- context:\n    cluster: k\n    namespace: mine\n    user: \"k\" # me\n  name: k\n": true,
+		"contexts:\n- name: k\n  context:\n    user: k\n    cluster: 'k'\n":                             true,
+		"contexts:\n- context:\n    cluster: k\n    user: other\n  name: k\n":                           false,
+		"contexts:\n- context:\n    cluster: other\n    user: k\n  name: k\n":                           false,
+		"contexts:\n- context:\n    user: k\n  name: k\n- name: l\n  context:\n    cluster: k\n":        false,
+	} {
+		k, err := kubecred.ParseKubeconfig(text)
+		must(t, err)
+		must(t, k.Set(kubecred.Contexts, c.Name, c.Entry(kubecred.Contexts)))
+		if (k.String() == text) != stays {
+			t.Errorf("%s became\n%s", text, k)
+		}
+	}
+}
+
 // What is not understood is not changed.
 func TestKubeconfigStyles(t *testing.T) {
 	for _, text := range []string{
