@@ -91,7 +91,7 @@ func routeTo(r portal.Route, server *url.URL, listen string) ([]route, error) {
 
 var (
 	errNoRoute   = errors.New("no TCP route that you may use has these words")
-	errManyRoute = errors.New("several routes have these words, and nobody sits at a terminal to choose")
+	errManyRoute = errors.New("there are several TCP routes to choose from, and nobody sits at a terminal")
 )
 
 // choose has words, and then a person, choose a TCP route.

@@ -96,12 +96,17 @@ func (q *inquiry) routes(ctx context.Context) (routes []portal.Route, err error)
 	return routes, err
 }
 
-// serverAndWords tells a server's URL from the words behind it: no word has a
-// scheme.
+// serverAndWords tells a server's URL from the words behind it. That of a server
+// among the words is a slip, which would ask another one.
 func (p *program) serverAndWords(cmd *cobra.Command, args []string) (server *url.URL, words []string, err error) {
 	n := 0
 	if len(args) > 0 && strings.Contains(args[0], "://") {
 		n = 1
+	}
+	for _, word := range args[n:] {
+		if u, err := edge.ParseURL(word); err == nil {
+			return nil, nil, usagef("%s: the URL of a server goes before the words", shownURL(u))
+		}
 	}
 	server, err = p.server(cmd, args[:n])
 	return server, args[n:], err
