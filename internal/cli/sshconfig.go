@@ -209,9 +209,9 @@ func editSSHConfig(text string, hosts []sshHost, gone func(name string) bool) (s
 	before, rest, found := strings.Cut("\n"+text, "\n"+sshBegin+"\n")
 	ours, after, closed := strings.Cut("\n"+rest, "\n"+sshEnd+"\n")
 	switch {
-	case !found && strings.Contains(text, sshEnd), found && (!closed || strings.Contains(after, sshBegin) || strings.Contains(before+after, sshEnd)):
+	case !found && (strings.Contains(text, sshBegin) || strings.Contains(text, sshEnd)):
 		return "", errMarkers
-	case !found && strings.Contains(text, sshBegin):
+	case found && (!closed || strings.Contains(ours+after, sshBegin) || strings.Contains(before+after, sshEnd)):
 		return "", errMarkers
 	case !found:
 		before, ours, after = "", "", text

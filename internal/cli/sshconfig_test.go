@@ -25,7 +25,7 @@ func TestEditSSHConfig(t *testing.T) {
 			t.Errorf("%s:\n%s\nwant:\n%s", name, c.got, c.want)
 		}
 	}
-	for _, broken := range []string{cli.SSHMarker + "\n", one + one, strings.TrimPrefix(one, cli.SSHMarker)} {
+	for _, broken := range []string{cli.SSHMarker + "\n", one + one, strings.TrimPrefix(one, cli.SSHMarker), cli.SSHMarker + "\nHost mine\n" + one} {
 		if got, err := cli.EditSSHConfig(broken, "a.test", true); err == nil {
 			t.Errorf("%q became %q", broken, got)
 		}
