@@ -38,7 +38,7 @@ func TestTokensInTheKeyring(t *testing.T) {
 	}
 	with := func(name string, more ...string) []string { return append(append([]string{name}, flags...), more...) }
 
-	command(1, 0, "signed in to", with("login")...)
+	command(1, 0, "knows you as", with("login")...)
 	token := command(0, 0, "", with("auth")...)
 	if !strings.HasPrefix(token, "e2e.issued.") {
 		t.Fatalf("the token is %q", token)
@@ -50,7 +50,7 @@ func TestTokensInTheKeyring(t *testing.T) {
 	}
 	command(0, 0, "is forgotten", "logout", world.EdgeURL)
 	command(0, 4, "nobody is signed in", with("whoami")...)
-	command(1, 0, "signed in to", with("login")...)
+	command(1, 0, "knows you as", with("login")...)
 
 	if err := k.Lock(t.Context(), w); err != nil {
 		t.Fatal(err)

@@ -45,7 +45,7 @@ func (p *program) login() *cobra.Command {
 				return err
 			}
 			p.rememberServer(server)
-			p.ui().Done("signed in to "+edge.Host(server)+" as "+oneLine(user.Label()), "server", shownURL(server), "user", user.Label())
+			p.ui().Done(edge.Host(server)+" knows you as "+oneLine(user.Label()), "server", shownURL(server), "user", user.Label())
 			return nil
 		},
 	}

@@ -129,7 +129,7 @@ func TestLoginRemote(t *testing.T) {
 		t.Fatalf("no URL in %q", p.seen.String())
 	}
 	p.types(elsewhere(t, found[1]))
-	p.sees("signed in to ")
+	p.sees("knows you as ")
 	wait()
 	if r.code != 0 || r.stdout != "" || strings.Contains(p.seen.String(), "pomerium_jwt") {
 		t.Errorf("exit code %d, %q: %s", r.code, r.stdout, p.seen.String())

@@ -51,7 +51,7 @@ func TestTokenStore(t *testing.T) {
 	}{
 		"default": {nil, ".jwt .lock", 1},
 		"file":    {[]string{"--token-store", "file"}, ".jwt .lock", 1},
-		"keyring": {[]string{"--token-store", "keyring"}, ".lock .sealed", 1},
+		"keyring": {[]string{"--token-store", "keyring"}, ".lock .lock .sealed", 1},
 		"memory":  {[]string{"--token-store", "memory"}, "", 2},
 	} {
 		t.Run(name, func(t *testing.T) {
