@@ -66,19 +66,25 @@ func (x *digestExchange) Answer(_ context.Context, challenge string) (string, er
 		return "", errors.New("Digest: the proxy's challenge cannot be answered") // the cause quotes the proxy
 	}
 	x.nonce = c.Nonce
-	return answer.String(), nil
+	return digestCredentials(answer), nil
 }
 
 func (x *digestExchange) Bound() bool { return false }
 
 // parse understands a challenge and refuses what cannot be answered.
 func (d Digest) parse(text string) (*digest.Challenge, error) {
-	c, err := digest.ParseChallenge(plainChallenge(text))
-	if err != nil || c.Nonce == "" {
+	p, ok := parameters(text)
+	if !ok || p["nonce"] == "" {
 		return nil, errors.New("Digest: the proxy's challenge cannot be understood")
 	}
-	for i := range c.QOP {
-		c.QOP[i] = strings.ToLower(strings.TrimSpace(c.QOP[i]))
+	c := &digest.Challenge{
+		Realm: p["realm"], Nonce: p["nonce"], Opaque: p["opaque"], Algorithm: p["algorithm"],
+		Stale: strings.EqualFold(p["stale"], "true"), Userhash: strings.EqualFold(p["userhash"], "true"),
+	}
+	for name := range strings.SplitSeq(p["qop"], ",") {
+		if name = strings.ToLower(strings.TrimSpace(name)); name != "" {
+			c.QOP = append(c.QOP, name)
+		}
 	}
 	name := c.Algorithm
 	if name == "" {
@@ -98,19 +104,24 @@ func (d Digest) parse(text string) (*digest.Challenge, error) {
 	return c, nil
 }
 
-// plainChallenge writes a challenge as the library reads it: RFC 9110 11.2 lets
-// names be in any case, and values be quoted or not.
-func plainChallenge(text string) string {
-	_, parameters, _ := strings.Cut(text, " ")
-	pieces := splitUnquoted(parameters)
-	for i, piece := range pieces {
-		name, value, _ := strings.Cut(piece, "=")
-		if value = strings.TrimSpace(value); !strings.HasPrefix(value, `"`) {
-			value = `"` + value + `"`
-		}
-		pieces[i] = strings.ToLower(strings.TrimSpace(name)) + "=" + value
+// digestCredentials writes the answer as RFC 7616 3.4 wants it. (The library quotes
+// as Go does: another user or realm where they are not in UTF-8.)
+func digestCredentials(c *digest.Credentials) string {
+	text := "Digest username=" + quoted(c.Username) + ", realm=" + quoted(c.Realm) + ", nonce=" + quoted(c.Nonce) +
+		", uri=" + quoted(c.URI) + ", response=" + quoted(c.Response)
+	if c.Algorithm != "" {
+		text += ", algorithm=" + c.Algorithm
 	}
-	return digest.Prefix + strings.Join(pieces, ",")
+	if c.Opaque != "" {
+		text += ", opaque=" + quoted(c.Opaque)
+	}
+	if c.QOP != "" {
+		text += fmt.Sprintf(", qop=%s, nc=%08x, cnonce=%s", c.QOP, c.Nc, quoted(c.Cnonce))
+	}
+	if c.Userhash {
+		text += ", userhash=true"
+	}
+	return text
 }
 
 var digestAlgorithms = []string{"SHA-512-256", "SHA-256", "MD5"}

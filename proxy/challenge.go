@@ -75,6 +75,46 @@ func splitUnquoted(line string) []string {
 	return pieces
 }
 
+// parameters are those of a challenge, by name in lower case; values may be quoted
+// or not (RFC 9110 11.2), and are bytes: proxies write Latin-1 as well as UTF-8. ok
+// is false where one is neither.
+func parameters(text string) (all map[string]string, ok bool) {
+	all = make(map[string]string)
+	_, list, _ := strings.Cut(text, " ")
+	for _, piece := range splitUnquoted(list) {
+		name, value, _ := strings.Cut(piece, "=")
+		value = strings.TrimSpace(value)
+		if strings.HasPrefix(value, `"`) {
+			if value, ok = unquoted(value[1:]); !ok {
+				return nil, false
+			}
+		}
+		all[strings.ToLower(strings.TrimSpace(name))] = value
+	}
+	return all, true
+}
+
+// unquoted is what a quoted string says, whose first quote is off; its last has
+// to be the end.
+func unquoted(text string) (said string, ok bool) {
+	var b strings.Builder
+	for i := 0; i < len(text); i++ {
+		switch {
+		case text[i] == '"':
+			return b.String(), i == len(text)-1
+		case text[i] == '\\' && i+1 < len(text):
+			i++
+		}
+		b.WriteByte(text[i])
+	}
+	return "", false
+}
+
+// quoted is text as a quoted string (RFC 9110 5.6.4).
+func quoted(text string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`
+}
+
 // isTokenByte is tchar of RFC 9110 5.6.2.
 func isTokenByte(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' ||

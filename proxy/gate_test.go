@@ -248,6 +248,7 @@ func basicGate(testing.TB) *gate {
 // digestGate gives a nonce for each challenge and accepts each count once, in any
 // order.
 func digestGate(extra string, hash func() hash.Hash) *gate {
+	const realm = "a, \"lab\\\" \xfc" // the last in Latin-1
 	var mu sync.Mutex
 	used := make(map[string]map[string]bool) // by nonce
 	issue := func() string {
@@ -255,17 +256,17 @@ func digestGate(extra string, hash func() hash.Hash) *gate {
 		defer mu.Unlock()
 		nonce := fmt.Sprintf("n%d=", len(used))
 		used[nonce] = make(map[string]bool)
-		return `Digest realm="a, \"lab\"", nonce="` + nonce + `", opaque="o", ` + extra
+		return "Digest realm=\"a, \\\"lab\\\\\\\" \xfc\", x_y=z, nonce=\"" + nonce + `", opaque="o", ` + extra
 	}
 	return &gate{
 		scheme:    "Digest",
 		challenge: issue,
 		judge: func(v *visit, credentials string) (bool, string, bool) {
 			p := parameters(credentials)
-			want := digestResponse(hash, p, `a, "lab"`, goodPassword, v.method)
+			want := digestResponse(hash, p, realm, goodPassword, v.method)
 			mu.Lock()
 			counts, known := used[p["nonce"]]
-			ok := known && !counts[p["nc"]] && p["uri"] == v.uri && p["username"] == "u" && p["opaque"] == "o"
+			ok := known && !counts[p["nc"]] && p["uri"] == v.uri && p["username"] == "u" && p["opaque"] == "o" && p["realm"] == realm
 			if known {
 				counts[p["nc"]] = p["nc"] != ""
 			}
@@ -292,7 +293,7 @@ func parameters(credentials string) map[string]string {
 				if after[i] == '\\' {
 					i++
 				}
-				value += string(after[i])
+				value += after[i : i+1]
 			}
 			after = after[min(i+1, len(after)):]
 		} else {

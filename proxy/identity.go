@@ -153,18 +153,8 @@ func takesPassword(ctx context.Context, auth Authenticator, c challenge, peer Pe
 
 // realm is the parameter of that name (RFC 9110 11.5), for people to read.
 func realm(c challenge) string {
-	_, parameters, _ := strings.Cut(c.text, " ")
-	for _, piece := range splitUnquoted(parameters) {
-		name, value, _ := strings.Cut(piece, "=")
-		if strings.EqualFold(strings.TrimSpace(name), "realm") {
-			value = strings.TrimSpace(value)
-			if inside, quoted := strings.CutPrefix(value, `"`); quoted {
-				value = strings.ReplaceAll(strings.TrimSuffix(inside, `"`), `\`, "")
-			}
-			return quote(printable(value), nil)
-		}
-	}
-	return ""
+	all, _ := parameters(c.text)
+	return quote(printable(all["realm"]), nil)
 }
 
 // An inquiry is one to Logins. Whoever comes while it is under way shares its
