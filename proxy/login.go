@@ -117,8 +117,11 @@ func (l *login) take() string {
 
 // missed notes that the last request has got no answer.
 func (l *login) missed(m *missed) {
-	if m.unread {
+	switch {
+	case m.unread:
 		l.gone = false // nobody has judged what it carried
+	case l.gone && l.exchange.Bound():
+		l.id.standing.part()
 	}
 }
 

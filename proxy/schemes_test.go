@@ -379,7 +379,8 @@ func TestEdgeCase19_NTLM(t *testing.T) {
 			g := ntlmGate(t, !tc.old)
 			p := g.serve(t, "http")
 			p.parts, p.silent = tc.parts, tc.silent
-			conn, err := p.hop(t, g, true).DialContext(t.Context(), "tcp", target)
+			h := p.hop(t, g, true)
+			conn, err := h.DialContext(t.Context(), "tcp", target)
 			if err == nil {
 				conn.Close()
 			}
@@ -392,6 +393,12 @@ func TestEdgeCase19_NTLM(t *testing.T) {
 			}
 			if p.tries.Load() != tc.tries || p.conns.Load() != tc.conns {
 				t.Errorf("%d tries on %d connections, want %d on %d", p.tries.Load(), p.conns.Load(), tc.tries, tc.conns)
+			}
+			if strings.HasSuffix(tc.name, "AUTHENTICATE") { // it may have been the wrong password
+				_, err := h.DialContext(t.Context(), "tcp", target)
+				if want += "; user and password are not tried again for 1m0s, so that no account is locked"; text(err) != want || p.tries.Load() != tc.tries {
+					t.Errorf("the next one: error %v after %d tries, want %s after %d", err, p.tries.Load(), want, tc.tries)
+				}
 			}
 		})
 	}

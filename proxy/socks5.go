@@ -10,6 +10,8 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
+
+	"github.com/pomerium/pomerium-cli/internal/sock"
 )
 
 // The numbers of RFC 1928 and RFC 1929.
@@ -176,7 +178,7 @@ func (w *wire) socksPassword(user *url.Userinfo) error {
 		return fmt.Errorf("sending user and password: %w", err)
 	}
 	answer, err := w.take(2)
-	if errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) || errors.Is(err, sock.ErrReset) {
 		return fmt.Errorf("%w (it closed the connection)", ErrRejected)
 	}
 	if err != nil {

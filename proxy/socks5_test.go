@@ -2,9 +2,11 @@ package proxy_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/pomerium/pomerium-cli/proxy"
@@ -162,17 +164,30 @@ func TestEdgeCase28_Methods(t *testing.T) {
 			exchangeEcho(t, conn, "")
 		})
 	}
-	t.Run("closes at a wrong password", func(t *testing.T) {
-		addr := serve(t, func(c net.Conn, _ int) {
-			io.ReadFull(c, make([]byte, 4))
-			io.WriteString(c, "\x05\x02")
-			io.ReadFull(c, make([]byte, 7))
+	for _, reset := range []bool{false, true} {
+		t.Run(fmt.Sprintf("closes at a wrong password, with a reset %t", reset), func(t *testing.T) {
+			var sent atomic.Int32
+			addr := serve(t, func(c net.Conn, _ int) {
+				io.ReadFull(c, make([]byte, 4))
+				io.WriteString(c, "\x05\x02")
+				if _, err := io.ReadFull(c, make([]byte, 7)); err == nil {
+					sent.Add(1)
+				}
+				if reset {
+					c.(*net.TCPConn).SetLinger(0)
+				}
+			})
+			h := hop(t, user, to(addr))
+			for range 2 {
+				if _, err := h.DialContext(t.Context(), "tcp", target); !errors.Is(err, proxy.ErrRejected) {
+					t.Errorf("error %v", err)
+				}
+			}
+			if n := sent.Load(); n != 1 {
+				t.Errorf("the password was sent %d times", n)
+			}
 		})
-		_, err := hop(t, user, to(addr)).DialContext(t.Context(), "tcp", target)
-		if !errors.Is(err, proxy.ErrRejected) {
-			t.Errorf("error %v", err)
-		}
-	})
+	}
 }
 
 func TestEdgeCase29_WhatDoesNotFitIsRefusedBeforeDialing(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 
 // How long a refused password is not tried again. Directories lock an account
 // after a handful of wrong ones in 10 to 30 minutes. One that was right a moment
-// ago may have been refused by mistake, once.
+// ago may have been refused by mistake, once; so may one that got no answer.
 const (
 	refusalLasts  = 15 * time.Minute
 	mistakeLasts  = time.Minute
@@ -34,6 +34,7 @@ type standing struct {
 	mu      sync.Mutex
 	asked   *demand   // what satisfied the proxy last
 	refused time.Time // until when the password is not tried
+	why     error     // ErrRejected, or ErrParted
 }
 
 func (s *standing) remembered() *demand {
@@ -65,7 +66,17 @@ func (s *standing) refuse() {
 	if s.asked != nil {
 		lasts = mistakeLasts
 	}
-	s.asked, s.refused = nil, time.Now().Add(lasts)
+	s.asked, s.refused, s.why = nil, time.Now().Add(lasts), ErrRejected
+}
+
+// part remembers that the proxy left when it had all it needs to judge the
+// password. If nobody knows it to be right, that may have been the verdict.
+func (s *standing) part() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.asked == nil {
+		s.refused, s.why = time.Now().Add(mistakeLasts), ErrParted
+	}
 }
 
 // isRefused says whether the password is not tried now.
@@ -108,8 +119,11 @@ func (s *standing) known(auth Authenticator) (bool, error) {
 	if left <= 0 || !hasPassword(auth) {
 		return false, nil
 	}
-	return true, fmt.Errorf("%w, and they are not tried again for %v, so that no account is locked",
-		ErrRejected, left.Round(refusalRounds))
+	they := ", and they are"
+	if s.why == ErrParted {
+		they = "; user and password are"
+	}
+	return true, fmt.Errorf("%w%s not tried again for %v, so that no account is locked", s.why, they, left.Round(refusalRounds))
 }
 
 // hasPassword says whether auth sends what a directory counts when it is wrong:

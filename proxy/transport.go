@@ -190,6 +190,7 @@ func (t *Transport) ask(hop *Hop, req *http.Request) (*http.Response, error) {
 		if errors.Is(err, errLaneEnds) {
 			l.close()
 			l = nil
+			login.missed(&missed{error: err})
 			if req, err = again(req); err == nil {
 				continue
 			}
