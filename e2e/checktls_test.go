@@ -69,7 +69,7 @@ func TestEdgeCase49_Inspection(t *testing.T) {
 		`give its certificate with --alternate-ca-path$`,
 		`please exclude edge\.test:8443 from TLS inspection: its certificate comes from CN=e2e inspection CA; or send me`})
 	r = run(t, nil, binary, check(p, world.Echo, append(goodToken, "--alternate-ca-path", p.CA)...)...)
-	if r.code != 5 {
+	if r.code != 3 {
 		t.Errorf("exit code %d", r.code)
 	}
 	inOrder(t, r.stdout, []string{

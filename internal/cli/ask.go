@@ -65,6 +65,8 @@ func askProxyTLS(err error) string {
 		return "please send me the certificate of the authority that has issued the certificate of the forward proxy " + e.Hop
 	case wantsCertificate(err):
 		return "please issue me a client certificate for the forward proxy " + e.Hop
+	case silentOrCut(err):
+		return "please see why the forward proxy " + e.Hop + " does not finish a TLS handshake with this machine: does it speak TLS on that port?"
 	}
 	return ""
 }
@@ -125,10 +127,16 @@ func askEdgeTLS(err error) string {
 			e.Edge, unverified.UnverifiedCertificates[0].Subject, unverified.UnverifiedCertificates[0].Issuer)
 	case errors.Is(err, tunnel.ErrNotTLS):
 		return "" // a page to sign in to the network on: no administrator needed
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), is[*net.OpError](err):
-		return "please let TLS to " + e.Edge + " pass: something closes the connection in the handshake, as a filter does that reads the name (SNI)"
+	case silentOrCut(err):
+		return "please let TLS to " + e.Edge + " pass: something stops the handshake, as a filter does that reads the name (SNI)"
 	}
 	return ""
+}
+
+// silentOrCut says whether a handshake ended without a word of the other side.
+func silentOrCut(err error) bool {
+	late, ok := as[net.Error](err)
+	return ok && late.Timeout() || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || is[*net.OpError](err)
 }
 
 func askInspection(err error) string {

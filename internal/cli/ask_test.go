@@ -41,6 +41,8 @@ var requests = []struct {
 	{proxyErr(proxy.OpDial, func(e *proxy.Error) { e.Err = cli.ErrLoop }), ""},
 	{proxyErr(proxy.OpTLS, func(e *proxy.Error) { e.Err = unverified("CA", x509.UnknownAuthorityError{}) }), "the certificate of the authority that has issued the certificate of the forward proxy http://proxy.internal:3128"},
 	{proxyErr(proxy.OpTLS, func(e *proxy.Error) { e.Err = errors.New("remote error: tls: bad certificate") }), "please issue me a client certificate for the forward proxy http://proxy.internal:3128"},
+	{proxyErr(proxy.OpTLS, func(e *proxy.Error) { e.Err = context.DeadlineExceeded }), "why the forward proxy http://proxy.internal:3128 does not finish a TLS handshake"},
+	{proxyErr(proxy.OpTLS, func(e *proxy.Error) { e.Err = io.EOF }), "does not finish a TLS handshake"},
 	{proxyErr(proxy.OpTLS, nil), ""},
 	{proxyErr(proxy.OpAuth, func(e *proxy.Error) { e.Err = proxy.ErrRejected }), "does my user at the forward proxy http://proxy.internal:3128 still exist, and is it not locked?"},
 	{proxyErr(proxy.OpAuth, func(e *proxy.Error) { e.Err = proxy.ErrNoService }), "(SPN)"},
@@ -58,6 +60,7 @@ var requests = []struct {
 
 	{atEdge("tls", unverified("Inspection CA", x509.UnknownAuthorityError{})), "please exclude pomerium.example.com from TLS inspection: its certificate comes from CN=Inspection CA; or send me"},
 	{atEdge("tls", unverified("Block page", x509.HostnameError{Certificate: &x509.Certificate{}})), "come to a server with the certificate of CN=somebody, from CN=Block page"},
+	{atEdge("tls", context.DeadlineExceeded), "please let TLS to pomerium.example.com pass"},
 	{atEdge("tls", io.ErrUnexpectedEOF), "please let TLS to pomerium.example.com pass"},
 	{atEdge("tls", &net.OpError{Op: "read", Err: sock.ErrReset}), "(SNI)"},
 	{atEdge("tls", tunnel.ErrNotTLS), ""},

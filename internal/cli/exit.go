@@ -14,7 +14,7 @@ const (
 	exitDone   = 0 // done, or a tunnel that the user stopped
 	exitFailed = 1 // anything without a code of its own
 	exitUsage  = 2 // wrong usage: nothing was opened
-	exitProxy  = 3 // the forward proxy refused, or could not be reached
+	exitProxy  = 3 // the forward proxy, or what opens TLS on the way, refused, or could not be reached
 	exitSignIn = 4 // sign-in is needed, failed, or was stopped
 	exitEdge   = 5 // the edge refused: forbidden, or no such route
 )
@@ -30,6 +30,7 @@ var exits = []struct {
 	{exitProxy, is[*scriptError]},
 	{exitSignIn, is[*login.Error]},
 	{exitSignIn, wantsSignIn},
+	{exitProxy, func(err error) bool { return inspected(err) != "" }},
 	{exitEdge, is[*edge.AnswerError]},
 }
 

@@ -150,8 +150,8 @@ var troubles = []struct {
 	{tunnel.ErrNoH2, "--protocol", 1},
 	{errors.New("remote error: tls: certificate required"), "--client-cert", 1},
 
-	{&edge.AnswerError{Edge: "pomerium.example.com", Destination: "db:1", Status: 500, Reason: "ERROR: a page of squid"}, "have pomerium.example.com exempted from TLS inspection, or choose another way with --forward-proxy", 5},
-	{atEdge("connect", tunnel.ErrNoAnswer), "have pomerium.example.com exempted from TLS inspection", 1},
+	{&edge.AnswerError{Edge: "pomerium.example.com", Destination: "db:1", Status: 500, Reason: "ERROR: a page of squid"}, "have pomerium.example.com exempted from TLS inspection, or choose another way with --forward-proxy", 3},
+	{atEdge("connect", tunnel.ErrNoAnswer), "have pomerium.example.com exempted from TLS inspection", 3},
 	{answer(403, edge.AuthorNone, ""), "give pomerium-cli tcp a TCP route", 5},
 	{answer(403, edge.AuthorPomerium, "Forbidden"), "mention request id id-1", 5},
 	{answer(404, edge.AuthorProxy, "route_not_found"), "https://pomerium.example.com/.pomerium/routes", 5},

@@ -100,7 +100,11 @@ func hintProxyTLS(err error) string {
 	case is[*proxy.WrongProtocol](err):
 		return "try http:// instead of https:// in " + setting(e.Source)
 	}
-	return "check that the proxy speaks TLS on this port: https:// in " + setting(e.Source) + " means TLS to the proxy itself"
+	hint := "check that the proxy speaks TLS on this port: https:// in " + setting(e.Source) + " means TLS to the proxy itself"
+	if late, ok := as[net.Error](err); ok && late.Timeout() {
+		hint += "; or wait longer with --connect-timeout"
+	}
+	return hint
 }
 
 // hintProxyProtocol is about a port that speaks something else.
