@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -30,6 +32,9 @@ func (m leakChecked) Run() int {
 // TestScripts runs the program as a user does. UPDATE=1 rewrites the texts that
 // scripts compare with.
 func TestScripts(t *testing.T) {
+	hup := make(chan os.Signal, 1) // under nohup SIGHUP is ignored, and would be by what the scripts start; a handler is not inherited
+	signal.Notify(hup, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(hup) })
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,

@@ -26,8 +26,12 @@ import (
 
 // setup gives a script an environment in which only what it sets is set.
 func setup(env *testscript.Env) error {
-	env.Setenv("HOME", env.WorkDir+"/home")
-	env.Setenv("XDG_CACHE_HOME", env.WorkDir+"/home/.cache")
+	for _, name := range []string{"HOME", "USERPROFILE"} { // the second of each is Windows'
+		env.Setenv(name, env.WorkDir+"/home")
+	}
+	for _, name := range []string{"XDG_CACHE_HOME", "LocalAppData"} {
+		env.Setenv(name, env.WorkDir+"/home/.cache")
+	}
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy",
 		"NO_PROXY", "no_proxy", "LOG_LEVEL", "POMERIUM_SERVICE_ACCOUNT", "POMERIUM_SERVICE_ACCOUNT_FILE",
 		"POMERIUM_FORWARD_PROXY", "POMERIUM_FORWARD_PROXY_USER", "POMERIUM_FORWARD_PROXY_PASSWORD", "POMERIUM_URL", "KUBERNETES_EXEC_INFO", "KUBECONFIG"} {
@@ -152,7 +156,7 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 // environment is the script's, as a list.
 func environment(ts *testscript.TestScript) []string {
 	var env []string
-	for _, name := range []string{"HOME", "XDG_CACHE_HOME", "PATH", "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY",
+	for _, name := range []string{"HOME", "USERPROFILE", "XDG_CACHE_HOME", "LocalAppData", "PATH", "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY",
 		"LOG_LEVEL", "POMERIUM_SERVICE_ACCOUNT", "POMERIUM_SERVICE_ACCOUNT_FILE", "TMPDIR",
 		"POMERIUM_FORWARD_PROXY", "POMERIUM_FORWARD_PROXY_USER", "POMERIUM_FORWARD_PROXY_PASSWORD", "POMERIUM_URL", "KUBERNETES_EXEC_INFO", "KUBECONFIG"} {
 		env = append(env, name+"="+ts.Getenv(name))
@@ -251,7 +255,9 @@ func quit(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%s was not started", args[0])
 	}
 	for name := range strings.SplitSeq(args[1], "+") {
-		r.signal(map[string]os.Signal{"INT": os.Interrupt, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP}[name])
+		if name != "none" {
+			ts.Check(r.cmd.Process.Signal(map[string]os.Signal{"INT": os.Interrupt, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP}[name]))
+		}
 	}
 	r.wait()
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".out"), r.stdout.Bytes(), 0o600))

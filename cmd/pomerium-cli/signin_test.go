@@ -92,6 +92,9 @@ func (h *household) runs(onLine func(line string)) *member {
 	return m
 }
 
+// interrupt is what Ctrl-C sends. On Windows no process can send that to another.
+var interrupt = map[bool]os.Signal{false: os.Interrupt, true: os.Kill}[runtime.GOOS == "windows"]
+
 // end ends the process and returns what it said.
 func (m *member) end(how os.Signal) string {
 	_ = m.Process.Signal(how)
@@ -167,7 +170,7 @@ func TestEdgeCase43_FiveProcesses(t *testing.T) {
 			}
 			for _, m := range members {
 				if pid, _, _ := strings.Cut(owner, " "); cancelled && pid == strconv.Itoa(m.Process.Pid) {
-					m.end(os.Interrupt)
+					m.end(interrupt)
 				}
 			}
 			if !cancelled {
@@ -184,7 +187,7 @@ func TestEdgeCase43_FiveProcesses(t *testing.T) {
 				t.Errorf("%d sign-ins, want %d", h.Stats().SignIns, want)
 			}
 			for _, m := range members {
-				said := m.end(os.Interrupt)
+				said := m.end(interrupt)
 				if strings.Contains(said, "pomerium_jwt") || cancelled && !strings.Contains(said, "sign in at ") && !strings.Contains(said, "(pomerium-cli tcp) was cancelled") {
 					t.Errorf("a process said: %s", said)
 				}
@@ -247,7 +250,7 @@ func TestKilledInTheMiddle(t *testing.T) {
 			if err := next.echo(); err != nil {
 				t.Error(err)
 			}
-			said := next.end(os.Interrupt)
+			said := next.end(interrupt)
 			if n := h.Stats().SignIns; n != 1 || strings.Contains(said, "error") || strings.Contains(said, "waiting for") {
 				t.Errorf("%d sign-ins: %s", n, said)
 			}

@@ -100,9 +100,16 @@ func (h *Host) StartTimed(cmd *exec.Cmd) (begin time.Time, err error) {
 
 // Run runs a command on the host to its end; its error carries what the command wrote to standard error.
 func (h *Host) Run(ctx context.Context, name string, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, name, args...)
+	return h.Finish(exec.CommandContext(ctx, name, args...))
+}
+
+// Finish is Run for a command that is made already.
+func (h *Host) Finish(cmd *exec.Cmd) ([]byte, error) {
 	var stdout, stderr strings.Builder
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.Stdout = &stdout
+	if cmd.Stderr == nil {
+		cmd.Stderr = &stderr
+	}
 	err := h.Start(cmd)
 	if err == nil {
 		err = cmd.Wait()

@@ -42,12 +42,12 @@ func NewNetwork(ctx context.Context, dir string) (_ *Network, err error) {
 	if err != nil {
 		return nil, err
 	}
-	self, err := os.Hostname() // squid's helper for Negotiate wants to look it up
+	self, err := os.Hostname() // squid's helper for Negotiate and Wine want to look it up
 	if err != nil {
 		return nil, err
 	}
 	if n.UserHost, err = NewHost("user", dir, map[string]string{
-		"hosts":       local + proxyAddr + " proxy.test alias.test\n",
+		"hosts":       local + "127.0.0.1 " + self + "\n" + proxyAddr + " proxy.test alias.test\n",
 		"resolv.conf": "nameserver " + nobodyAddr + "\noptions timeout:1 attempts:1\n",
 	}); err != nil {
 		return nil, err

