@@ -27,12 +27,12 @@ func Reset(c net.Conn) error {
 // what is not a TCP connection, it returns at once.
 func Settle(c net.Conn, limit time.Duration, done <-chan struct{}) {
 	tcp, ok := bottom(c).(*net.TCPConn)
-	if !ok || unsent(tcp) == 0 {
+	if !ok || !unsettled(tcp) {
 		return
 	}
 	end := time.NewTimer(limit)
 	defer end.Stop()
-	for pause := time.Millisecond; unsent(tcp) > 0; pause = min(2*pause, 100*time.Millisecond) {
+	for pause := time.Millisecond; unsettled(tcp); pause = min(2*pause, 100*time.Millisecond) {
 		select {
 		case <-time.After(pause):
 		case <-done:
@@ -41,6 +41,15 @@ func Settle(c net.Conn, limit time.Duration, done <-chan struct{}) {
 			return
 		}
 	}
+}
+
+// unsettled says whether the peer's system lacks bytes that were written to c.
+func unsettled(c *net.TCPConn) bool {
+	raw, n := rawConn(c), 0
+	if raw != nil {
+		raw.Control(func(fd uintptr) { n, _ = unsent(fd) })
+	}
+	return n > 0
 }
 
 // bottom returns the connection below all wrappers.

@@ -1,8 +1,6 @@
-//go:build !linux
+//go:build !linux && !darwin
 
 package sock
 
-import "net"
-
 // unsent is not known on this system.
-func unsent(*net.TCPConn) int { return 0 }
+func unsent(uintptr) (int, error) { return 0, nil }
