@@ -35,6 +35,7 @@ type parts struct {
 	turns   *token.Turns                                // of sign-ins; nil: each process for itself
 	signIns []*login.SignIn
 	started time.Time
+	unsafe  sync.Once // to tell of a .netrc that is not used
 
 	// tidy gives back to the system what opening tunnels took: handshakes leave
 	// more behind than idle tunnels need.
@@ -190,7 +191,7 @@ func (w *parts) proxyConfig() proxy.Config {
 func (w *parts) netrc(host string) (*url.Userinfo, string) {
 	login, path, err := netrcLogin(host, w.plan.getenv)
 	if err != nil {
-		w.ui.log.Warn("a password is not used", "file", path, "err", err)
+		w.unsafe.Do(func() { w.ui.log.Warn("a password is not used", "file", path, "err", err) })
 	}
 	return login, path
 }
