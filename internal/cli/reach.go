@@ -3,8 +3,11 @@ package cli
 import (
 	"context"
 	"crypto/tls"
+	"net"
 	"net/http"
 	"net/url"
+	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -76,12 +79,28 @@ func (r *reach) readProxyLogin(insist bool) (err error) {
 	if r.proxyUser, r.proxyUserOf, err = proxyLogin(r.forwardProxyLogin, r.getenv); err != nil {
 		return err
 	}
+	if spn := r.forwardProxySPN; spn != "" && !isSPN(spn) {
+		return usagef("--forward-proxy-spn %q: not of the form HTTP/proxy.internal", spn)
+	}
+	if name := r.forwardProxyName; name != "" && !isHost(name) {
+		return usagef("--forward-proxy-tls-server-name %q: not a host name alone, without scheme and port", name)
+	}
 	if insist {
 		if r.proxyAuth, err = proxy.ParseAuth(r.forwardProxyAuth); err != nil {
 			return usagef("--forward-proxy-auth: %w", err)
 		}
 	}
 	return nil
+}
+
+func isSPN(s string) bool {
+	service, host, ok := strings.Cut(s, "/")
+	return ok && service != "" && host != "" && !strings.ContainsFunc(s, unicode.IsSpace)
+}
+
+func isHost(s string) bool {
+	_, _, err := net.SplitHostPort(s)
+	return err != nil && !strings.ContainsAny(s, "/@[]") && !strings.ContainsFunc(s, unicode.IsSpace)
 }
 
 // ways returns the ways to an edge, as far as they are known without fetching

@@ -55,6 +55,9 @@ func (f *wayFlags) wayOut(cmd *cobra.Command, getenv func(string) string) (wayOu
 // selector makes the selector of the ways. None but it decides who is dialed.
 // Nothing is fetched or dialed here.
 func (w wayOut) selector(getenv func(string) string, c proxy.Config) (proxy.Selector, error) {
+	if slices.ContainsFunc(w.before, isNoProxy) {
+		return nil, &proxy.SettingError{Source: "--pre-proxy", Err: errNoProxy}
+	}
 	var err error
 	near := c
 	near.TLS = others(c.TLS)
@@ -96,6 +99,11 @@ func (w wayOut) one(raw string, getenv func(string) string, c proxy.Config) (pro
 // isAskedLater reports whether something else has to be asked, when the first
 // connection needs it, to know the ways of a value of --forward-proxy.
 func isAskedLater(raw string) bool { return isScript(raw) || raw == systemWord }
+
+// isNoProxy reports whether a value has a meaning for --forward-proxy, but is no proxy.
+func isNoProxy(raw string) bool { return raw == "direct" || isAskedLater(raw) }
+
+var errNoProxy = errors.New("a proxy is needed here: direct, system and scripts are for --forward-proxy")
 
 // plain is w without what is asked later.
 func (w wayOut) plain() wayOut {
