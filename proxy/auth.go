@@ -144,8 +144,23 @@ func ParseAuth(list string) ([]string, error) {
 	return all, nil
 }
 
-// secrets lists the forms in which the password travels.
-func (h *Hop) secrets() []string { return h.me().secrets() }
+// longEnough is how many bytes of a header's value may be a secret: to keep back
+// all that has "1" or "red" in it would keep back what the proxy says.
+const longEnough = 8
+
+// secrets lists what is not quoted from what the proxy says: the forms in which
+// the password travels, and the values of Header.
+func (h *Hop) secrets() []string {
+	all := h.me().secrets()
+	for _, values := range h.Header {
+		for _, value := range values {
+			if len(value) >= longEnough {
+				all = append(all, value)
+			}
+		}
+	}
+	return all
+}
 
 func (id *identity) secrets() []string {
 	var all []string

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -14,7 +15,10 @@ import (
 // forms that it travels in.
 const canary = "c%61nary!+p4ss" // as in the URL
 
-var canaryForms = []string{"c%61nary", "canary!", "canary%21", "dTpjYW5hcnkhK3A0c3M=", "OmNhbmFyeSEr"}
+var canaryForms = []string{"c%61nary", "canary!", "canary%21", "dTpjYW5hcnkhK3A0c3M=", "OmNhbmFyeSEr", canaryHeader}
+
+// canaryHeader is a header's value, which may be a secret, too.
+const canaryHeader = "canary-of-a-header"
 
 func checkCanary(t *testing.T, where, s string) {
 	t.Helper()
@@ -34,6 +38,7 @@ func TestEdgeCase52_NoPasswordInErrorsOrLogs(t *testing.T) {
 		"HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=x\r\nContent-Type: text/html\r\n\r\n<title>%s</title>",
 		"HTTP/1.1 403 No: canary!+p4ss\r\nX-Squid-Error: canary!+p4ss\r\nVia: u:canary!+p4ss\r\nContent-Length: 0\r\n\r\n",
 		"HTTP/1.1 403 No\r\nContent-Type: text/html\r\n\r\n<p>you <b>sent</b> canary&#33;+p4ss",
+		"HTTP/1.1 403 canary-of-a-header\r\nX-Squid-Error: canary-of-a-header\r\nContent-Type: text/html\r\n\r\n<p>you <b>sent</b> canary-of-a-header",
 		"HTTP/1.1 403 No\r\n\r\n" + strings.Repeat("x", 195) + "dTpjYW5hcnkhK3A0c3M=",
 		"HTTP/1.1 407 No\r\nProxy-Authenticate: canary!+p4ss, canary%21+p4ss, Other\r\nContent-Length: 0\r\n\r\n",
 		"HTTP/1.1 407 No\r\nProxy-Authenticate: Digest realm=\"canary!+p4ss\", nonce=n, qop=auth\r\nContent-Length: 0\r\n\r\n",
@@ -67,7 +72,7 @@ func TestEdgeCase52_NoPasswordInErrorsOrLogs(t *testing.T) {
 			})
 			var l logs
 			raw := scheme + "://u:" + canary + "@proxy.test"
-			s, err := proxy.Fixed(raw, "--forward-proxy", proxy.Config{Dial: to(addr), Log: l.logger()})
+			s, err := proxy.Fixed(raw, "--forward-proxy", proxy.Config{Dial: to(addr), Log: l.logger(), Header: http.Header{"X-Team": {canaryHeader}}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"net"
 	"net/url"
@@ -18,8 +19,17 @@ const canary = "c4n4ry"
 // secret is the canary as a password that has to be percent-encoded.
 const secret = canary + "%40%3A%25"
 
-// sings reports whether the canary is in s, as it is or encoded.
-func sings(s string) bool { return strings.Contains(strings.ToLower(s), canary) }
+// sings reports whether the canary is in s, as it is, percent-encoded, or in
+// base64 behind any number of bytes.
+func sings(s string) bool {
+	for before := range 3 {
+		text := base64.RawStdEncoding.EncodeToString([]byte(strings.Repeat("x", before) + canary))
+		if strings.Contains(s, text[(before*8+5)/6:(before+len(canary))*8/6]) {
+			return true
+		}
+	}
+	return strings.Contains(strings.ToLower(s), canary)
+}
 
 // TestEdgeCase52_Canary puts a password or a token into every input, at level
 // debug, in both formats, and looks for it in both streams.
@@ -77,6 +87,13 @@ func TestEdgeCase52_Canary(t *testing.T) {
 		"destination two":         {args: w.tcp("https://" + canary + "@edge.lab:443/echo.lab:7?x=" + canary)},
 	}
 	guarded := withUser(w.ProxyURL("http+password"), "")
+	netrc := w.file(t, "netrc", []byte("machine 127.0.0.1 login user password "+canary+"\n"))
+	for _, kind := range []string{"http", "http+password", "https+password"} {
+		hop := strings.Replace(withUser(w.ProxyURL(kind), ""), "@", "", 1)
+		inputs["netrc "+kind] = input{env: map[string]string{"NETRC": netrc}, args: w.tcp("echo.lab:7", "--forward-proxy", hop, "--forward-proxy-ca-path", filepath.Join(w.dir, "proxy-ca.pem"))}
+		inputs["header "+kind] = input{args: w.tcp("echo.lab:7", "--forward-proxy", hop, "--forward-proxy-header", "X-Key: "+canary+"-key")}
+		inputs["bad proxy key "+kind] = input{args: w.tcp("echo.lab:7", "--forward-proxy", hop, "--forward-proxy-client-cert", certFile, "--forward-proxy-client-key", badKey)}
+	}
 	for name, entry := range map[string]string{"refused": "user:" + canary, "broken": canary, "of two lines": "user:" + canary + "\n" + canary} {
 		for _, hop := range []string{guarded, withUser(w.ProxyURL("socks5+password"), "")} {
 			hop = strings.Replace(hop, "@", "", 1)
@@ -110,7 +127,8 @@ func TestEdgeCase52_Canary(t *testing.T) {
 			inputs[variable+" "+name] = input{env: map[string]string{variable: raw}, args: bare}
 		}
 	}
-	for _, raw := range []string{"pac+http://user:" + secret + "@127.0.0.1:1/x?" + canary, "pac+data:;base64,%" + canary,
+	for _, raw := range []string{"pac+http://user:" + secret + "@127.0.0.1:1/x?" + canary, "pac+https://user:" + secret + "@127.0.0.1:" + port + "/x?" + canary,
+		"pac+data:;base64,%" + canary,
 		"pac+ftp://" + canary + "@x", "pac+file://" + canary + "@x/x", "pac+http://user:" + canary + "%zz@x", "pac+" + canary,
 		"pac+data:,function%20FindProxyForURL()%7Breturn'PROXY%20u:" + canary + "@h:1'%7D"} {
 		inputs["script "+raw] = input{args: w.tcp("echo.lab:7", "--forward-proxy", raw)}
@@ -135,7 +153,7 @@ func TestEdgeCase52_Canary(t *testing.T) {
 				if format == "json" {
 					args = append(args, "--json")
 				}
-				r.main(t, append(args, "--connect-timeout", "300ms", "--log-level", "debug")...)
+				r.main(t, append(args, "--connect-timeout", "300ms", "--log-level", "debug", "--log-format", format)...)
 				if sings(r.stdout + r.stderr) {
 					t.Errorf("check: exit code %d: %s%s", r.code, r.stdout, r.stderr)
 				}
