@@ -229,10 +229,13 @@ func TestLoginsAreNotAsked(t *testing.T) {
 	}{
 		"an open proxy":      {"http://proxy.test", free.addr, proxy.Config{}},
 		"basic alone":        {"http://proxy.test", free.addr, proxy.Config{Schemes: []string{"basic"}}},
-		"an open SOCKS":      {"socks5://proxy.test", starters["socks5"](t, "", "").addr, proxy.Config{User: right}},
+		"an open SOCKS":      {"socks5://proxy.test", starters["socks5"](t, free.addr, "").addr, proxy.Config{User: right}},
 		"user in the URL":    {"http://u:p:w%201@proxy.test", basicGate(t).serve(t, "http").addr, proxy.Config{}},
 		"user of the config": {"http://proxy.test", basicGate(t).serve(t, "http").addr, proxy.Config{User: right}},
-		"a wrong password":   {"http://u:x@proxy.test", basicGate(t).serve(t, "http").addr, proxy.Config{}},
+		"user of its host":   {"http://proxy.test", basicGate(t).serve(t, "http").addr, proxy.Config{UserOf: func(string) (*url.Userinfo, string) { return right, "" }}},
+		"the user comes before that of its host": {"http://proxy.test", basicGate(t).serve(t, "http").addr,
+			proxy.Config{User: right, UserOf: func(string) (*url.Userinfo, string) { return wrong, "" }}},
+		"a wrong password": {"http://u:x@proxy.test", basicGate(t).serve(t, "http").addr, proxy.Config{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := &people{t: t, kept: right}
@@ -245,8 +248,8 @@ func TestLoginsAreNotAsked(t *testing.T) {
 			if err == nil {
 				conn.Close()
 			}
-			if len(p.log) > 0 {
-				t.Errorf("asked %q", p.log)
+			if len(p.log) > 0 || (err == nil) == (name == "a wrong password") {
+				t.Errorf("asked %q, error %v", p.log, err)
 			}
 		})
 	}

@@ -56,6 +56,9 @@ var authConformance = map[string]func(t *testing.T, g *gate, p *guarded){
 		if n, want := p.conns.Load(), p.connections(g, 3); n != want {
 			t.Errorf("%d connections for 3 tunnels, want %d", n, want)
 		}
+		if n := p.requests.Load(); n != 4 && g.scheme != "NTLM" { // which has two legs, on each connection
+			t.Errorf("%d requests for 3 tunnels, want 4: what was asked once is not asked again", n)
+		}
 	},
 	"14: closes after the bare 407": func(t *testing.T, g *gate, p *guarded) {
 		p.parts = func(_ string, credentials bool) bool { return !credentials }
