@@ -58,6 +58,7 @@ func authTable() []authRow {
 			return w.password(Digest{Username: w.name, Password: w.secret, Algorithms: []string{"SHA-512-256", "SHA-256"}})
 		}},
 		{"ntlm", func(w who) Authenticator { return w.ntlm() }},
+		{"negotiate", func(w who) Authenticator { return w.ntlmInside() }},
 		{"digest", func(w who) Authenticator {
 			return w.password(Digest{Username: w.name, Password: w.secret, Algorithms: []string{"MD5"}})
 		}},

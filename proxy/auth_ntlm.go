@@ -18,10 +18,18 @@ type NTLM struct {
 	Username string // DOMAIN\user, user@realm, or user alone: the proxy's own domain
 	Password string
 	Unasked  bool // begins with the first request, where NTLM comes first in Hop.Auth
+	// Inside makes it an answer to Negotiate, in which it travels (RFC 4178), for a
+	// proxy that offers no NTLM by that name. Username may not be empty then.
+	Inside bool
 }
 
 // Scheme implements Authenticator.
-func (NTLM) Scheme() string { return "NTLM" }
+func (n NTLM) Scheme() string {
+	if n.Inside {
+		return "Negotiate"
+	}
+	return "NTLM"
+}
 
 // Begin implements Authenticator.
 func (n NTLM) Begin(ctx context.Context, peer Peer) (Exchange, error) {
@@ -49,6 +57,14 @@ func (w who) ntlm() Authenticator {
 	return NTLM{Username: w.name, Password: w.secret, Unasked: w.alone()}
 }
 
+// ntlmInside is for who has a password and no ticket. Windows does it by itself.
+func (w who) ntlmInside() Authenticator {
+	if !w.known || hasLogonSession {
+		return nil
+	}
+	return NTLM{Username: w.name, Password: w.secret, Inside: true}
+}
+
 // isNTLM says whether credentials are a message of NTLM, by themselves or inside
 // Negotiate [MS-NLMP 2.2.1].
 func isNTLM(credentials string) bool {
@@ -65,6 +81,9 @@ type ntlmExchange struct {
 // Answer sends NEGOTIATE, then AUTHENTICATE for the CHALLENGE.
 func (x *ntlmExchange) Answer(_ context.Context, challenge string) (string, error) {
 	token, err := token68(challenge)
+	if x.ntlm.Inside && token != nil {
+		token = spnegoToken(token)
+	}
 	var message []byte
 	switch {
 	case x.leg == 2:
@@ -79,11 +98,18 @@ func (x *ntlmExchange) Answer(_ context.Context, challenge string) (string, erro
 	case err == nil:
 		message, err = ntlmssp.NewAuthenticateMessage(forLibrary(token, tlsBinding(x.peer.Certificate)), x.ntlm.Username, x.ntlm.Password, nil)
 	}
+	switch {
+	case err != nil || !x.ntlm.Inside:
+	case x.leg == 0:
+		message, err = spnegoInit(oidNTLM, message)
+	default:
+		message, err = spnegoAnswer(message)
+	}
 	if err != nil {
 		return "", errors.New("NTLM: the proxy's challenge cannot be understood")
 	}
 	x.leg++
-	return "NTLM " + base64.StdEncoding.EncodeToString(message), nil
+	return x.ntlm.Scheme() + " " + base64.StdEncoding.EncodeToString(message), nil
 }
 
 // Bound: AUTHENTICATE answers the challenge of this connection.

@@ -30,6 +30,7 @@ import (
 // A gate is the proxy's side of one authentication scheme.
 type gate struct {
 	scheme    string
+	ntlm      bool          // by that name or inside Negotiate: it has two legs, and wants a connection of its own
 	challenge func() string // the first one of a connection
 	// judge looks at the credentials of a request. It opens, or gives the next
 	// challenge; wrong says that a directory would count a wrong password.
@@ -183,7 +184,7 @@ func (p *guarded) connections(g *gate, n int32) int32 {
 	switch {
 	case !p.h2:
 		return n
-	case g.scheme == "NTLM":
+	case g.ntlm:
 		return 1 + n
 	}
 	return 1
@@ -229,6 +230,7 @@ var gates = map[string]func(t testing.TB) *gate{
 	"digest, RFC 2069":  func(t testing.TB) *gate { return digestGate(``, md5.New) },
 	"digest, odd cases": func(t testing.TB) *gate { return digestGate(`Algorithm=sha-256 , QOP = "auth-int, auth"`, sha256.New) },
 	"negotiate":         negotiateGate,
+	"negotiate, NTLM":   ntlmInsideGate,
 }
 
 func basicGate(testing.TB) *gate {
@@ -325,6 +327,7 @@ func digestResponse(hash func() hash.Hash, p map[string]string, realm, password,
 func ntlmGate(_ testing.TB, info bool) *gate {
 	return &gate{
 		scheme:    "NTLM",
+		ntlm:      true,
 		challenge: func() string { return "NTLM" },
 		judge: func(v *visit, credentials string) (bool, string, bool) {
 			message := decode(credentials)
@@ -348,6 +351,47 @@ func ntlmGate(_ testing.TB, info bool) *gate {
 		},
 		said: "the proxy refused the user name or the password",
 	}
+}
+
+// insideGate verifies NTLMv2 inside SPNEGO (RFC 4178 4.2), put together from its text.
+func insideGate(t testing.TB) *gate {
+	g := ntlmGate(t, true)
+	inner := g.judge
+	const mechanisms = "\xa0\x0e\x30\x0c\x06\x0a\x2b\x06\x01\x04\x01\x82\x37\x02\x02\x0a"
+	der := func(tag byte, content string) string {
+		switch n := len(content); {
+		case n < 1<<7:
+			return string([]byte{tag, byte(n)}) + content
+		case n < 1<<8:
+			return string([]byte{tag, 0x81, byte(n)}) + content
+		default:
+			return string([]byte{tag, 0x82, byte(n >> 8), byte(n)}) + content
+		}
+	}
+	g.scheme, g.challenge = "Negotiate", func() string { return "Negotiate" }
+	g.judge = func(v *visit, credentials string) (bool, string, bool) {
+		token := string(decode(credentials))
+		at := strings.Index(token, "NTLMSSP\x00")
+		if at < 0 {
+			return false, "", false // a ticket
+		}
+		message := token[at:]
+		init := der(0x60, "\x06\x06\x2b\x06\x01\x05\x05\x02"+der(0xa0, der(0x30, mechanisms+der(0xa2, der(0x04, message)))))
+		if later := der(0xa1, der(0x30, der(0xa2, der(0x04, message)))); token != init && token != later {
+			return false, "", true
+		}
+		opens, next, wrong := inner(v, "NTLM "+encode([]byte(message)))
+		if next == "" {
+			return opens, "", wrong
+		}
+		mechanism := "\xa1\x0c\x06\x0a\x2b\x06\x01\x04\x01\x82\x37\x02\x02\x0a"
+		answer := der(0xa1, der(0x30, der(0xa0, "\x0a\x01\x01")+mechanism+der(0xa2, der(0x04, string(decode(next))))))
+		return false, "Negotiate " + encode([]byte(answer)), wrong
+	}
+	g.hop = func(h *proxy.Hop, good bool) {
+		h.Auth = []proxy.Authenticator{proxy.NTLM{Username: `DOM\u`, Password: passwords(good), Inside: true}}
+	}
+	return g
 }
 
 // misplacedGate has a CHALLENGE whose fields are not where they are said to be, as

@@ -138,10 +138,16 @@ func (h *Hop) want(scheme, realm string) Want {
 	return w
 }
 
-// takesPassword tries it out. Negotiate would ask the system, and is believed.
+// takesPassword tries it out. Negotiate would ask the system, and is believed;
+// nobody is asked for a password where a ticket is what is missing, most likely.
 func takesPassword(ctx context.Context, auth Authenticator, c challenge, peer Peer) bool {
-	if n, ok := auth.(*Negotiate); ok {
-		return n.password()
+	switch auth := auth.(type) {
+	case *Negotiate:
+		return auth.password()
+	case NTLM:
+		if auth.Inside {
+			return false
+		}
 	}
 	x, err := auth.Begin(ctx, peer)
 	if err != nil {

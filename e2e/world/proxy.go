@@ -59,6 +59,8 @@ var kinds = []kind{
 	{name: "squid-ntlm", start: startSquidNTLM, program: "squid-ntlm", scheme: "http", port: 3134, password: Password, special: true},
 	{name: "squid-ntlm-tls", start: startSquidNTLM, program: "squid-ntlm", scheme: "https", port: 3135, password: Password, special: true},
 	{name: "squid-ntlm-fake", start: startSquidFakeNTLM, program: "squid-ntlm-fake", scheme: "http", port: 3142, password: Password, special: true},
+	{name: "squid-spnego", start: startSquidSPNEGO, program: "squid-spnego", scheme: "http", port: 3146, password: Password, needs: "squid-ntlm", special: true},
+	{name: "squid-spnego-tls", start: startSquidSPNEGO, program: "squid-spnego", scheme: "https", port: 3147, password: Password, needs: "squid-ntlm", special: true},
 	{name: "squid-negotiate", start: startSquidNegotiate, program: "squid-negotiate", scheme: "http", port: 3136, special: true},
 	{name: "squid-negotiate-tls", start: startSquidNegotiate, program: "squid-negotiate", scheme: "https", port: 3137, special: true},
 	{name: "tinyproxy", start: startTinyproxy, program: "tinyproxy", scheme: "http", port: 8888},

@@ -37,6 +37,12 @@ func startSquidNTLM(ctx context.Context, w *World) (*Process, error) {
 	return w.squidAuth(ctx, "squid-ntlm", 3134, "auth_param ntlm program /usr/bin/ntlm_auth --configfile="+conf+" --helper-protocol=squid-2.5-ntlmssp\n")
 }
 
+// startSquidSPNEGO offers Negotiate alone, and has Samba judge the NTLM inside.
+func startSquidSPNEGO(ctx context.Context, w *World) (*Process, error) {
+	conf := filepath.Join(w.ProxyHost.dir, "samba", "smb.conf") // of startSamba, for squid-ntlm
+	return w.squidAuth(ctx, "squid-spnego", 3146, "auth_param negotiate program /usr/bin/ntlm_auth --configfile="+conf+" --helper-protocol=gss-spnego\n")
+}
+
 // startSquidFakeNTLM has the helper that lets everybody in: its messages are those of old servers.
 func startSquidFakeNTLM(ctx context.Context, w *World) (*Process, error) {
 	return w.squidAuth(ctx, "squid-ntlm-fake", 3142, "auth_param ntlm program /usr/lib/squid/ntlm_fake_auth\n")
