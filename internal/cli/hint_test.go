@@ -97,6 +97,12 @@ var troubles = []struct {
 	{proxyErr(proxy.OpTLS, func(e *proxy.Error) { e.Err = errors.New("remote error: tls: expired certificate") }), "--forward-proxy-client-cert", 3},
 	{proxyErr(proxy.OpTLS, func(e *proxy.Error) { e.Err = x509.UnknownAuthorityError{} }), "--forward-proxy-ca-path", 3},
 	{proxyErr(proxy.OpTLS, func(e *proxy.Error) { e.Err = x509.HostnameError{Certificate: &x509.Certificate{}} }), "in the certificate in --forward-proxy", 3},
+	{proxyErr(proxy.OpTLS, func(e *proxy.Error) {
+		e.Source, e.Err = "--pre-proxy", errors.New("remote error: tls: certificate required")
+	}), "a helper such as stunnel", 3},
+	{proxyErr(proxy.OpTLS, func(e *proxy.Error) {
+		e.Source, e.Err = "--pre-proxy", x509.HostnameError{Certificate: &x509.Certificate{}}
+	}), "use a name that is in the certificate in --pre-proxy", 3},
 	{proxyErr(proxy.OpTLS, func(e *proxy.Error) { e.Err = &proxy.WrongProtocol{Want: "TLS", Got: "HTTP"} }), "try http://", 3},
 	{proxyErr(proxy.OpTLS, nil), "check that the proxy speaks TLS", 3},
 	{proxyErr(proxy.OpTunnel, nil), "a shorter --keep-alive", 3},

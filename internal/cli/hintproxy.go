@@ -93,6 +93,10 @@ func hintProxyTLS(err error) string {
 	switch {
 	case is[x509.UnknownAuthorityError](err):
 		return "if that authority is your organisation's, give its certificate with --forward-proxy-ca-path"
+	case is[x509.HostnameError](err) && e.Source == "--pre-proxy": // the other flags are for the last proxy
+		return "use a name that is in the certificate in --pre-proxy"
+	case wantsCertificate(err) && e.Source == "--pre-proxy":
+		return "--forward-proxy-client-cert is for the last proxy; a helper such as stunnel can show this one a certificate"
 	case is[x509.HostnameError](err):
 		return "use a name that is in the certificate in " + setting(e.Source) + ", or give that name with --forward-proxy-tls-server-name"
 	case wantsCertificate(err):

@@ -1,8 +1,10 @@
 package cli_test
 
 import (
+	"encoding/pem"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -34,6 +36,11 @@ func TestEdgeCase38_Script(t *testing.T) {
 		io.WriteString(rw, script(result))
 	}))
 	t.Cleanup(served.Close)
+	secure := httptest.NewUnstartedServer(served.Config.Handler)
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure.StartTLS()
+	t.Cleanup(secure.Close)
+	ca := w.file(t, "script-ca.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw}))
 	bySOCKS, err := url.Parse(w.ProxyURL("socks5"))
 	if err != nil {
 		t.Fatal(err)
@@ -53,6 +60,8 @@ func TestEdgeCase38_Script(t *testing.T) {
 	}{
 		{"http", "pac+" + served.URL + "/proxy.pac", 0, "SOCKS version 4 is not spoken here"},
 		{"kept", "PAC+" + served.URL + "/proxy.pac", 0, ""},
+		{"https", "pac+" + secure.URL + "/proxy.pac", 0, ""},
+		{"https of nobody known", "pac+" + secure.URL + "/proxy.pac?2", 3, "hint: if that authority is your organisation's, give its certificate with --forward-proxy-ca-path"},
 		{"file", "pac+file:///" + strings.TrimPrefix(filepath.ToSlash(file), "/"), 0, ""},
 		{"data", data(script("PROXY " + u.Host)), 0, ""},
 		{"what it is asked", "pac+file:///" + strings.TrimPrefix(filepath.ToSlash(asked), "/"), 0, ""},
@@ -66,7 +75,11 @@ func TestEdgeCase38_Script(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := &run{stdin: "hello", env: good}
-			r.main(t, w.tcp("echo.lab:7", "--forward-proxy", c.raw, "--listen", "-")...)
+			args := w.tcp("echo.lab:7", "--forward-proxy", c.raw, "--listen", "-")
+			if c.name == "https" {
+				args = append(args, "--forward-proxy-ca-path", ca, "--forward-proxy-tls-server-name", "proxy.test") // that is no name of the web server
+			}
+			r.main(t, args...)
 			if r.code != c.code || !strings.Contains(r.stderr, c.stderr) || (c.code == 0) != (r.stdout == "hello") {
 				t.Errorf("exit code %d, want %d; %q; %s", r.code, c.code, r.stdout, r.stderr)
 			}

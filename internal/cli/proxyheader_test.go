@@ -70,6 +70,32 @@ func TestForwardProxyAlone(t *testing.T) {
 	default:
 		t.Errorf("the proxy before was not asked: exit code %d, %s", r.code, r.stderr)
 	}
+	near, requests = asked(t, true)
+	r.main(t, w.tcp("echo.lab:7", append(flags, "--pre-proxy", near.URL)...)...)
+	if len(requests) > 0 || !strings.Contains(r.stderr, "(--pre-proxy): tls: ") || !strings.Contains(r.stderr, "hint: --forward-proxy-client-cert is for the last proxy") {
+		t.Errorf("the proxy before, which wants a certificate: %d requests, exit code %d, %s", len(requests), r.code, r.stderr)
+	}
+}
+
+// TestPreProxyIsNotToldThePassword of the forward proxy, whatever it asks.
+func TestPreProxyIsNotToldThePassword(t *testing.T) {
+	w := newWorld(t)
+	near, user, password := bare(t, w.ProxyURL("http+password"))
+	file := w.file(t, "login", []byte(user+":"+password+"\n"))
+	for name, r := range map[string]*run{
+		"variables": {env: map[string]string{"POMERIUM_FORWARD_PROXY_USER": user, "POMERIUM_FORWARD_PROXY_PASSWORD": password}},
+		"file":      {},
+	} {
+		args := w.tcp("echo.lab:7", "--listen", "-", "--pre-proxy", near, "--forward-proxy", w.ProxyURL("http"), "--service-account", w.Token())
+		if name == "file" {
+			args = append(args, "--forward-proxy-credentials-file", file)
+		}
+		r.main(t, args...)
+		if r.code != 3 || !strings.Contains(r.stderr, "(--pre-proxy): authenticate: the proxy asks for authentication (Basic) and there is no user and password for it") ||
+			!strings.Contains(r.stderr, "hint: put user and password in --pre-proxy") {
+			t.Errorf("%s: exit code %d, %s", name, r.code, r.stderr)
+		}
+	}
 }
 
 func TestEdgeCase23_ForwardProxyHeaderRefused(t *testing.T) {
