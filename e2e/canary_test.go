@@ -67,7 +67,7 @@ func secretFile(t *testing.T, dir, name, text string) string {
 // TestEdgeCase52_Canary gives the password of real proxies in each way there is, the right one and a wrong one. It is in nothing that
 // the program writes at level debug, and on no command line on the user's host but the program's own, where the flag is.
 func TestEdgeCase52_Canary(t *testing.T) {
-	for _, kind := range []string{"squid-basic", "squid-digest", "squid-ntlm", "squid-tls-basic", "dante-password"} {
+	for _, kind := range []string{"squid-basic", "squid-digest", "squid-ntlm", "squid-spnego", "squid-tls-basic", "dante-password"} {
 		for name, give := range gifts {
 			if kind != "squid-basic" && name != "variables" {
 				continue // where it comes from does not depend on who asks

@@ -185,7 +185,7 @@ func FuzzNegotiate(f *testing.F) {
 	k := newKerberos(f)
 	k.kinit("HTTP/proxy.test", k.keys, time.Now().Add(time.Hour))
 	for _, seed := range []string{
-		"Negotiate", "Negotiate oQcwBaADCgEC", "Negotiate oRQwEqADCgEBoQsGCSqGSIb3EgECAg==", "Negotiate !", "negotiate  ", "NTLM", "NTLM TlRM",
+		"Negotiate", "Negotiate oQcwBaADCgEC", "Negotiate oRQwEqADCgEBoQsGCSqGSIb3EgECAg==", "Negotiate oRUwE6ADCgEBoQwGCisGAQQBgjcCAgo=", "Negotiate " + encode(ntlmChallenge([]byte("8 bytes!"), true)), "Negotiate !", "negotiate  ", "NTLM", "NTLM TlRM",
 		"NTLM " + encode(ntlmChallenge([]byte("8 bytes!"), true)), "NTLM " + encode(ntlmChallenge([]byte("8 bytes!"), false)),
 	} {
 		f.Add(seed, seed)

@@ -209,7 +209,8 @@ func TestEdgeCase29_WhatDoesNotFitIsRefusedBeforeDialing(t *testing.T) {
 			t.Errorf("dialing through %s: %v", tc.url, err)
 		}
 	}
-	if head, err := asked(t, hop(t, "socks5://proxy.test", nil), long+":443"); err == nil || head != "" {
+	head, err := asked(t, hop(t, "socks5://proxy.test", nil), long+":443")
+	if want := "dialing through a proxy: address \"" + long + ":443\": the host name is longer than 255 bytes"; text(err) != want || head != "" {
 		t.Errorf("a name of 256 bytes: %v", err)
 	}
 	t.Run("255 bytes fit", func(t *testing.T) {
