@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/pomerium/pomerium-cli/internal/cli"
 )
@@ -73,4 +75,22 @@ func write(t *testing.T, path, text string) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestEdgeCase39_FiveMinutesInOtherRuns: what one run found dead, the next tries
+// again when the time is over, and not before.
+func TestEdgeCase39_FiveMinutesInOtherRuns(t *testing.T) {
+	livesIn(t, t.TempDir())
+	synctest.Test(t, func(t *testing.T) {
+		const way = "http://proxy.internal:3128"
+		cli.NewDeadWays().Report(way, false)
+		time.Sleep(5*time.Minute - time.Second)
+		if !cli.NewDeadWays().Dead(way) {
+			t.Error("tried again too soon")
+		}
+		time.Sleep(time.Second)
+		if cli.NewDeadWays().Dead(way) {
+			t.Error("dead for more than five minutes")
+		}
+	})
 }

@@ -118,6 +118,20 @@ func TestPrompt(t *testing.T) {
 	}
 }
 
+// TestPromptKeepsNothing that it was not asked to keep.
+func TestPromptKeepsNothing(t *testing.T) {
+	w := newWorld(t)
+	hop, user, password := bare(t, w.ProxyURL("http+password"))
+	r := &run{keyring: newKeyring(nil), env: map[string]string{"POMERIUM_FORWARD_PROXY_USER": user}}
+	p, _, wait := w.atTerminal(t, r, hop)
+	p.sees("password for " + user + ": ")
+	p.types(password)
+	wait()
+	if kept := r.keyring.get(hop); kept != "" || r.code != 0 || r.stdout != "hello" {
+		t.Errorf("kept without --save: %q; exit code %d, answer %q", kept, r.code, r.stdout)
+	}
+}
+
 // TestEdgeCase52_PromptEnds: each way in which a person does not tell, or tells
 // what is wrong: it is on no line.
 func TestEdgeCase52_PromptEnds(t *testing.T) {
