@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -68,6 +69,9 @@ func TestCache(t *testing.T) {
 	must(t, json.Unmarshal(data, &kept))
 	if kept.Kind != "ExecCredential" || kept.Status.Token != "Pomerium-a.b.c" || !kept.Status.ExpirationTimestamp.After(time.Now()) {
 		t.Errorf("%s", data)
+	}
+	if info, err := os.Stat(path); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
 	must(t, c.Delete(url, "another"))
 	expect(t, c, url, "a.b.c")

@@ -54,7 +54,6 @@ func (s *SignIn) fly(ctx context.Context, f *flight) {
 	case err == nil:
 		s.token, s.failure = token, nil
 		s.fresh, s.signed = token, time.Now()
-		delete(s.refused, token)
 	case ctx.Err() == nil: // it was not given up by all who waited
 		err = s.error(err)
 		s.failure, s.failed = err, time.Now()
