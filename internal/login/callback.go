@@ -22,7 +22,9 @@ const tokenParameter = "pomerium_jwt"
 // callback is the loopback server to which the browser comes back with a token,
 // once. Its path is random, because the sign-in has no other secret that ties
 // the browser's visit to our request: whoever does not know the path cannot
-// slip us a token of their own.
+// slip us a token of their own. (Other users of this machine may read it in the
+// command line of the browser. They cannot get a token with it; one of their own
+// would be told of by its name, on the page and by login.)
 //
 // The visit that brings the token is sent on to the same path without it
 // (303), so that it is neither in the browser's history nor on the screen, and
