@@ -82,7 +82,7 @@ func (s *SignIn) inTurn(ctx context.Context) (token string, err error) {
 	if token, err = s.signIn(ctx); err != nil {
 		return "", err
 	}
-	s.log().Info("signed in", "edge", edge.Host(s.Edge), "took", time.Since(start))
+	s.log().Info("signed in", "edge", edge.Host(s.Edge), "took", time.Since(start).Round(time.Millisecond))
 	s.save(context.WithoutCancel(ctx), token) // before it is another's turn
 	return token, nil
 }
