@@ -145,14 +145,16 @@ func ParseAuth(list string) ([]string, error) {
 	return all, nil
 }
 
+// secrets lists what is not quoted from what the proxy says: the forms in which
+// the password travels, and what of Header may be one.
+func (h *Hop) secrets() []string { return append(h.me().secrets(), h.headerSecrets()...) }
+
 // longEnough is how many bytes of a header's value may be a secret: to keep back
 // all that has "1" or "red" in it would keep back what the proxy says.
 const longEnough = 8
 
-// secrets lists what is not quoted from what the proxy says: the forms in which
-// the password travels, and the values of Header.
-func (h *Hop) secrets() []string {
-	all := h.me().secrets()
+func (h *Hop) headerSecrets() []string {
+	var all []string
 	for _, values := range h.Header {
 		for _, value := range values {
 			if len(value) >= longEnough {

@@ -351,4 +351,6 @@ func (l *login) send(credentials string) {
 }
 
 // secrets lists what must not be quoted from what the proxy says.
-func (l *login) secrets() []string { return slices.Concat(l.id.secrets(), l.hop.secrets(), l.sent) }
+func (l *login) secrets() []string {
+	return slices.Concat(l.id.secrets(), l.hop.headerSecrets(), l.sent)
+}

@@ -34,29 +34,37 @@ ntlm auth = ntlmv2-only
 log level = 3
 `
 
-// startSamba starts winbindd, which judges NTLM for squid's helper, and returns its configuration.
-func (w *World) startSamba(ctx context.Context) (conf string, err error) {
-	dir := filepath.Join(w.ProxyHost.dir, "samba")
-	conf = filepath.Join(dir, "smb.conf")
+func (w *World) sambaDir() string { return filepath.Join(w.ProxyHost.dir, "samba") }
+
+func (w *World) sambaConf() string { return filepath.Join(w.sambaDir(), "smb.conf") }
+
+// ntlmAuth is Samba's helper for squid, which asks winbindd.
+func (w *World) ntlmAuth(protocol string) string {
+	return "program /usr/bin/ntlm_auth --configfile=" + w.sambaConf() + " --helper-protocol=" + protocol + "\n"
+}
+
+// startSamba starts winbindd, which judges NTLM.
+func (w *World) startSamba(ctx context.Context) error {
+	dir, conf := w.sambaDir(), w.sambaConf()
 	// Where winbindd's socket is cannot be said to the helper: the host gets a place of its own.
 	for _, name := range []string{"private", "lock", "state", "cache", "pid", "ncalrpc", "/run/samba"} {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(dir, name)
 		}
 		if err := os.MkdirAll(name, 0o755); err != nil {
-			return "", err
+			return err
 		}
 	}
 	if err := os.WriteFile(conf, fmt.Appendf(nil, sambaConfig, dir), 0o644); err != nil {
-		return "", err
+		return err
 	}
 	if _, err := w.ProxyHost.Run(ctx, "mount", "-t", "tmpfs", "tmpfs", "/run/samba"); err != nil {
-		return "", err
+		return err
 	}
 	if err := w.sambaUser(ctx, conf); err != nil {
-		return "", err
+		return err
 	}
-	return conf, w.startWinbind(ctx, conf, dir)
+	return w.startWinbind(ctx, conf, dir)
 }
 
 func (w *World) sambaUser(ctx context.Context, conf string) error {

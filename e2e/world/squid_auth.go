@@ -30,17 +30,15 @@ func startSquidDigest(ctx context.Context, w *World) (*Process, error) {
 }
 
 func startSquidNTLM(ctx context.Context, w *World) (*Process, error) {
-	conf, err := w.startSamba(ctx)
-	if err != nil {
+	if err := w.startSamba(ctx); err != nil {
 		return nil, err
 	}
-	return w.squidAuth(ctx, "squid-ntlm", 3134, "auth_param ntlm program /usr/bin/ntlm_auth --configfile="+conf+" --helper-protocol=squid-2.5-ntlmssp\n")
+	return w.squidAuth(ctx, "squid-ntlm", 3134, "auth_param ntlm "+w.ntlmAuth("squid-2.5-ntlmssp"))
 }
 
 // startSquidSPNEGO offers Negotiate alone, and has Samba judge the NTLM inside.
 func startSquidSPNEGO(ctx context.Context, w *World) (*Process, error) {
-	conf := filepath.Join(w.ProxyHost.dir, "samba", "smb.conf") // of startSamba, for squid-ntlm
-	return w.squidAuth(ctx, "squid-spnego", 3146, "auth_param negotiate program /usr/bin/ntlm_auth --configfile="+conf+" --helper-protocol=gss-spnego\n")
+	return w.squidAuth(ctx, "squid-spnego", 3146, "auth_param negotiate "+w.ntlmAuth("gss-spnego")) // squid-ntlm has started Samba
 }
 
 // startSquidFakeNTLM has the helper that lets everybody in: its messages are those of old servers.

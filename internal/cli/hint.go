@@ -84,7 +84,7 @@ func hintSetting(err error) string {
 		return ""
 	case errors.Is(err, errDetect):
 		return "if you know who answers there, name the script: --forward-proxy pac+http://wpad.example.com/wpad.dat; or name the proxy; or add --forward-proxy direct"
-	case e.Source == "--pre-proxy":
+	case e.Source == ofPreProxy:
 		return "write --pre-proxy http://proxy.internal:3128, with % # / ? @ in a password as %25 %23 %2F %3F %40"
 	case e.Source == "--forward-proxy":
 		return "write --forward-proxy http://proxy.internal:3128, with % # / ? @ in a password as %25 %23 %2F %3F %40; or --forward-proxy direct for none"

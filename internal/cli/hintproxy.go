@@ -59,8 +59,8 @@ func hintProxyAuth(err error) string {
 		return "none of these is spoken here; a helper such as cntlm or px may do it: --forward-proxy http://127.0.0.1:<its port>"
 	case strings.HasPrefix(e.Source, ofScript), ofSystem(e.Source):
 		return "give user and password in " + envLogin
-	case e.Source == "--pre-proxy": // the variables and the file are for the last proxy
-		return "put user and password in --pre-proxy: " + withUser(e.Hop)
+	case e.Source == ofPreProxy: // the variables and the file are for the last proxy
+		return "put user and password in " + ofPreProxy + ": " + withUser(e.Hop)
 	}
 	return "give user and password in " + envLogin + ", in a --forward-proxy-credentials-file, or in " + setting(e.Source) + ": " + withUser(e.Hop)
 }
@@ -74,6 +74,14 @@ func setting(source string) string {
 		return "--forward-proxy"
 	}
 	return source
+}
+
+// forLast is advice for the last proxy of a chain; "" where another failed.
+func forLast(e *proxy.Error, advice string) string {
+	if e.Source == ofPreProxy {
+		return ""
+	}
+	return advice
 }
 
 // withUser shows where user and password go in a proxy's URL.
@@ -93,12 +101,10 @@ func hintProxyTLS(err error) string {
 	switch {
 	case is[x509.UnknownAuthorityError](err):
 		return "if that authority is your organisation's, give its certificate with --forward-proxy-ca-path"
-	case is[x509.HostnameError](err) && e.Source == "--pre-proxy": // the other flags are for the last proxy
-		return "use a name that is in the certificate in --pre-proxy"
-	case wantsCertificate(err) && e.Source == "--pre-proxy":
-		return "--forward-proxy-client-cert is for the last proxy; a helper such as stunnel can show this one a certificate"
 	case is[x509.HostnameError](err):
-		return "use a name that is in the certificate in " + setting(e.Source) + ", or give that name with --forward-proxy-tls-server-name"
+		return "use a name that is in the certificate in " + setting(e.Source) + forLast(e, ", or give that name with --forward-proxy-tls-server-name")
+	case wantsCertificate(err) && e.Source == ofPreProxy:
+		return "--forward-proxy-client-cert is for the last proxy; a helper such as stunnel can show this one a certificate"
 	case wantsCertificate(err):
 		return "the proxy wants a certificate of an authority that it trusts: give one with --forward-proxy-client-cert and --forward-proxy-client-key"
 	case is[*proxy.WrongProtocol](err):
@@ -163,8 +169,5 @@ func hintProxyDial(err error) string {
 	if late, ok := as[net.Error](err); ok && late.Timeout() {
 		hint += ", or wait longer with --connect-timeout"
 	}
-	if e.Source == "--pre-proxy" {
-		return hint
-	}
-	return hint + "; a second --forward-proxy is an alternative, --forward-proxy direct goes without a proxy"
+	return hint + forLast(e, "; a second --forward-proxy is an alternative, --forward-proxy direct goes without a proxy")
 }

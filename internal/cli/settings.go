@@ -16,7 +16,7 @@ import (
 func (w wayOut) settings(getenv func(string) string, server *url.URL, ways []proxy.Way) []check.Setting {
 	list := []check.Setting{}
 	for _, raw := range w.before {
-		list = append(list, check.Setting{Name: "--pre-proxy", Value: shownProxy(raw), Used: true})
+		list = append(list, check.Setting{Name: ofPreProxy, Value: shownProxy(raw), Used: true})
 	}
 	for _, raw := range w.proxies {
 		list = append(list, check.Setting{Name: w.source, Value: shownProxy(raw), Used: true})

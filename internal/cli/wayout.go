@@ -23,6 +23,9 @@ type wayOut struct {
 // in between. (A comma may be part of a password, a space may not.)
 const envForwardProxy = "POMERIUM_FORWARD_PROXY"
 
+// ofPreProxy is the setting that names the proxies to pass first.
+const ofPreProxy = "--pre-proxy"
+
 var errNotAlone = errors.New("where there are several, each is a URL with its scheme, such as http://proxy.internal:3128, or direct or system")
 
 // wayOut finds out who names the way: the flag wins over our variable, and that
@@ -56,12 +59,12 @@ func (f *wayFlags) wayOut(cmd *cobra.Command, getenv func(string) string) (wayOu
 // Nothing is fetched or dialed here.
 func (w wayOut) selector(getenv func(string) string, c proxy.Config) (proxy.Selector, error) {
 	if slices.ContainsFunc(w.before, isNoProxy) {
-		return nil, &proxy.SettingError{Source: "--pre-proxy", Err: errNoProxy}
+		return nil, &proxy.SettingError{Source: ofPreProxy, Err: errNoProxy}
 	}
 	var err error
 	near := c
 	near.TLS = others(c.TLS)
-	if c.Before, err = proxy.Chain(w.before, "--pre-proxy", near); err != nil {
+	if c.Before, err = proxy.Chain(w.before, ofPreProxy, near); err != nil {
 		return nil, err
 	}
 	if len(w.proxies) == 0 {
