@@ -85,7 +85,7 @@ func (h *Hop) connect(ctx context.Context, target string) (net.Conn, error) {
 		if err := login.answer(ctx, answer.header["Proxy-Authenticate"]); err != nil {
 			return nil, h.unanswered(ctx, l, target, answer, login, err)
 		}
-		if !l.next(answer) {
+		if login.elsewhere() || !l.next(answer) {
 			l.close()
 			l = nil
 		}

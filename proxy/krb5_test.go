@@ -5,9 +5,11 @@ package proxy_test
 import (
 	"errors"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -73,6 +75,48 @@ func TestEdgeCase20_NoTicketNextScheme(t *testing.T) {
 	open(t, hop(t, userURL, to(p.addr))).Close()
 	if n := p.requests.Load(); n != 7 {
 		t.Errorf("%d requests, want 7: the ticket, then NTLM, then the password", n)
+	}
+}
+
+// A proxy that refuses the ticket may take the password inside Negotiate, but not
+// on a connection on which it has refused Negotiate, as squid.
+func TestEdgeCase20_RefusedTicketThenNTLM(t *testing.T) {
+	for _, kind := range httpKinds() {
+		t.Run(kind, func(t *testing.T) {
+			k := newKerberos(t)
+			k.kinit("HTTP/proxy.test", k.other, time.Now().Add(time.Hour))
+			g := insideGate(t)
+			inner, spoilt := g.judge, sync.Map{}
+			g.judge = func(v *visit, credentials string) (bool, string, bool) {
+				if !strings.Contains(string(decode(credentials)), "NTLMSSP\x00") {
+					spoilt.Store(v, true)
+				}
+				if _, ok := spoilt.Load(v); ok {
+					return false, "", false
+				}
+				return inner(v, credentials)
+			}
+			p := g.serve(t, kind)
+			p.parts = func(_ string, credentials bool) bool { return !credentials } // once more, for another reason
+			h := p.hop(t, g, true)
+			c := proxy.Config{Dial: h.Dial, TLS: h.TLS, User: url.UserPassword(`DOM\u`, goodPassword)}
+			s, err := proxy.Fixed(h.String(), "--forward-proxy", c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn, err := proxy.Dial(s, mustParse(t, "https://edge.test"))(t.Context(), "tcp", target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			exchangeEcho(t, conn, "")
+			conn.Close()
+			if got, err := get(client(t, h.String(), c, nil), "http://edge.test/x"); got != "200 http://edge.test/x" || err != nil {
+				t.Errorf("in absolute form: %q, %v", got, err)
+			}
+			if n := p.wrong.Load(); n != 0 {
+				t.Errorf("%d wrong passwords", n)
+			}
+		})
 	}
 }
 

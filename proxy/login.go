@@ -46,6 +46,7 @@ type login struct {
 	apart       *demand // what can be answered on a connection of its own alone
 	parted      bool    // an exchange has begun again, because its connection was gone
 	turn        bool    // it is our turn to try what nobody knows to be right
+	refused     string  // a scheme that came to nothing on this connection
 }
 
 // login starts with what satisfied the proxy before, so that it need not ask.
@@ -64,6 +65,7 @@ func (h *Hop) login(method, uri string) *login {
 // was begun on the one before is carried over, or begun again.
 func (l *login) on(ctx context.Context, conn net.Conn, shared bool) error {
 	before := l.peer.Certificate
+	l.refused = ""
 	l.peer.Certificate, l.shared = certificate(conn), shared
 	switch {
 	case l.demand == nil:
@@ -95,6 +97,12 @@ func (l *login) stuck() bool {
 		return false
 	}
 	return l.parted || l.gone && l.exchange.Bound()
+}
+
+// elsewhere says whether what was begun needs a connection on which nothing of
+// its scheme was refused: proxies keep one state of a scheme for a connection.
+func (l *login) elsewhere() bool {
+	return l.refused != "" && strings.EqualFold(l.refused, l.demand.auth.Scheme())
 }
 
 // admit waits until the credentials may be sent. As long as nobody knows
@@ -302,7 +310,7 @@ func (l *login) goOn(ctx context.Context, challenges []challenge) error {
 		l.rejected()
 	}
 	l.id.standing.forget(l.demand)
-	l.spent = append(l.spent, l.demand.row)
+	l.spent, l.refused = append(l.spent, l.demand.row), scheme
 	l.demand, l.exchange, l.credentials = nil, nil, ""
 	return refused
 }

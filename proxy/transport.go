@@ -214,7 +214,7 @@ func (t *Transport) ask(hop *Hop, req *http.Request) (*http.Response, error) {
 			l.close()
 			return nil, hop.answered(req.Context(), OpAuth, req.URL.Host, answer, body, login, err)
 		}
-		if resp.Close {
+		if login.elsewhere() || resp.Close {
 			l.close()
 			l = nil
 		}
