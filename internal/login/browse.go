@@ -53,9 +53,9 @@ func (s *SignIn) await(ctx context.Context, cb *callback) (string, error) {
 	helpers.Go(func() { s.refresh(helping, redirect) })
 
 	select {
-	case token := <-cb.token:
-		s.pages.Go(func() { s.farewell(cb, token) }) // joined by Close
-		return token, nil
+	case b := <-cb.token:
+		s.pages.Go(func() { s.farewell(cb, b) }) // joined by Close
+		return b.token, nil
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
 	}
@@ -63,15 +63,15 @@ func (s *SignIn) await(ctx context.Context, cb *callback) (string, error) {
 
 // farewell shows the page that the browser lands on: who signed in, if the edge
 // says so soon. Nobody who wants the token waits for that.
-func (s *SignIn) farewell(cb *callback, token string) {
+func (s *SignIn) farewell(cb *callback, b brought) {
 	defer cb.close()
-	if cb.pasted.Load() {
-		return // no browser comes
+	if b.pasted {
+		return
 	}
 	limited, cancel := context.WithTimeout(context.Background(), pageLimit)
 	defer cancel()
 	asking, done := context.WithTimeout(limited, whoLimit)
-	user, err := Whose(asking, s.Edge, s.HTTP, token)
+	user, err := Whose(asking, s.Edge, s.HTTP, b.token)
 	done()
 	if err != nil {
 		s.log().Debug("who signed in is not known", "edge", edge.Host(s.Edge), "err", err)

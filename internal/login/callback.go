@@ -30,7 +30,7 @@ const tokenParameter = "pomerium_jwt"
 // (303), so that it is neither in the browser's history nor on the screen, and
 // there is told how the sign-in ended.
 type callback struct {
-	token chan string // gets the token, once
+	token chan brought // gets the token, once
 	path  string
 	port  string
 	edge  string // for the pages
@@ -38,18 +38,23 @@ type callback struct {
 	srv   *http.Server
 	gone  chan struct{} // closed when the server has returned
 
-	pasted atomic.Bool   // the token did not come with a browser
 	known  chan struct{} // closed when who is set
 	who    string        // who signed in; "" if that is not known
 	shown  chan struct{} // closed when a page has told that the sign-in worked
 	showed sync.Once
 }
 
+// brought is a token and how it came.
+type brought struct {
+	token  string
+	pasted bool // no browser waits for a page
+}
+
 // newCallback serves on ln until close is called.
 func newCallback(ln net.Listener, edge string) *callback {
 	_, port, _ := net.SplitHostPort(ln.Addr().String())
 	c := &callback{
-		token: make(chan string, 1),
+		token: make(chan brought, 1),
 		path:  "/" + rand.Text(),
 		port:  port,
 		edge:  edge,
@@ -80,9 +85,9 @@ func (c *callback) url(host string) string {
 }
 
 // take takes the first token; others change nothing.
-func (c *callback) take(token string) {
+func (c *callback) take(b brought) {
 	if c.taken.CompareAndSwap(false, true) {
-		c.token <- token
+		c.token <- b
 	}
 }
 
@@ -107,7 +112,7 @@ func (c *callback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", http.MethodGet)
 	case status == http.StatusOK && r.URL.RawQuery != "":
 		if token := tokenOf(r.URL.RawQuery); token != "" {
-			c.take(token)
+			c.take(brought{token: token})
 		}
 		guard(w.Header())
 		w.Header().Set("Location", c.path)
@@ -171,7 +176,7 @@ func tokenOf(query string) string {
 
 // ours reports whether a Host header names us as the redirect did.
 func (c *callback) ours(host string) bool {
-	return host == "127.0.0.1:"+c.port || strings.EqualFold(host, "localhost:"+c.port)
+	return host == "127.0.0.1:"+c.port || host == "localhost:"+c.port
 }
 
 // prefetch reports whether a browser fetches the page ahead of a visit.

@@ -30,8 +30,7 @@ func (s *SignIn) paste(ctx context.Context, cb *callback) {
 		}
 		token, err := parsePaste(text, cb.path)
 		if err == nil {
-			cb.pasted.Store(true)
-			cb.take(token)
+			cb.take(brought{token, true})
 			return
 		}
 		complaint = err.Error()

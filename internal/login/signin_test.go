@@ -38,6 +38,10 @@ func TestSignIn(t *testing.T) {
 	if back.Scheme != "http" || back.Hostname() != "127.0.0.1" || len(back.Path) < 20 {
 		t.Errorf("callback at %s", back)
 	}
+	if c, err := net.Dial("tcp", "127.0.0.2:"+back.Port()); err == nil {
+		c.Close()
+		t.Error("the callback listens on more than its address")
+	}
 	status, page := visitor(net.Dial).get(t, back, canary)
 	if status != http.StatusOK || !strings.Contains(page, "signed in") || !strings.Contains(page, "edge.test") || strings.Contains(page, canary) {
 		t.Errorf("%d %s", status, page)
