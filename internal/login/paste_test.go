@@ -12,21 +12,32 @@ import (
 	"github.com/pomerium/pomerium-cli/internal/login"
 )
 
-// A paste ends the sign-in and the callback with it, without a page.
+// A paste ends the sign-in and the callback with it, without a page, in any form
+// in which a terminal or a person may bring the address or the token.
 func TestPasteWins(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p, ln := newPerson(), newPipes()
-		s := newSignIn(t, new(fakeEdge), p)
-		s.Listen, s.Browser = ln.listen, nil
-		s.Paste = func(context.Context, string) (string, error) {
-			return callbackOf(<-p.told).String() + "?pomerium_jwt=" + canary, nil
-		}
-		(<-renew(t.Context(), s, "")).want(t, canary)
-		s.Close()
-		if _, err := ln.dial("", ""); err == nil {
-			t.Error("the callback still listens")
-		}
-	})
+	const pasted = "cGFz.dGVk.aXQ"
+	for _, form := range []string{"ADDRESS", "TOKEN", " ADDRESS\t", "\"ADDRESS\"", "'ADDRESS'", "<ADDRESS>", "'TOKEN'", "\x1b[200~ADDRESS\x1b[201~",
+		"127.0.0.1:1PATH?pomerium_jwt=TOKEN", "http://localhost:1PATH?x=y&pomerium_jwt=TOKEN#z"} {
+		t.Run(form, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p, ln := newPerson(), newPipes()
+				s := newSignIn(t, new(fakeEdge), p)
+				s.Listen, s.Browser = ln.listen, nil
+				s.Paste = func(_ context.Context, complaint string) (string, error) {
+					if complaint != "" {
+						return canary, nil
+					}
+					back := callbackOf(<-p.told)
+					return strings.NewReplacer("ADDRESS", back.String()+"?pomerium_jwt="+pasted, "PATH", back.Path, "TOKEN", pasted).Replace(form), nil
+				}
+				(<-renew(t.Context(), s, "")).want(t, pasted)
+				s.Close()
+				if _, err := ln.dial("", ""); err == nil {
+					t.Error("the callback still listens")
+				}
+			})
+		})
+	}
 }
 
 // Nobody is asked while a browser is open; without one, until the browser of
