@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/url"
@@ -191,11 +192,27 @@ func (w *parts) walk(r route, ways []proxy.Way, f checkFlags) (*check.Walk, erro
 	switch {
 	case w.plan.account != nil:
 		walk.Who = "service-account"
-	case !f.signIn:
-		walk.Tokens = kept{w.tokenStore(), token.Key(r.edge), edge.Host(r.edge)}
+	case f.signIn:
+		walk.Tokens = opened{walk.Tokens, w.openStore}
+	default:
+		walk.Tokens = opened{kept{w.tokenStore(), token.Key(r.edge), edge.Host(r.edge)}, w.openStore}
 	}
 	walk.Client = func(way proxy.Way) *tunnel.Client { return w.client(r.edge, way.DialContext, walk.Tokens) }
 	return walk, nil
+}
+
+// opened are tokens of a store that has to be opened first.
+type opened struct {
+	tunnel.Tokens
+	open func(context.Context) error
+}
+
+// Current implements tunnel.Tokens.
+func (o opened) Current(ctx context.Context) (string, error) {
+	if err := o.open(ctx); err != nil {
+		return "", err
+	}
+	return o.Tokens.Current(ctx)
 }
 
 // kept are the tokens that are there already: nobody is asked to sign in, and
@@ -208,17 +225,27 @@ type kept struct {
 var (
 	errNoToken  = errors.New("none is kept on this machine")
 	errOldToken = errors.New("the one that is kept is not taken any more")
+	// errSpoilt does not name the file: its path may have the user's name in it.
+	errSpoilt = fmt.Errorf("%w that can be read", errNoToken)
 )
 
-// Current implements tunnel.Tokens.
-func (k kept) Current(ctx context.Context) (string, error) { return k.store.Load(ctx, k.key) }
+// Current implements tunnel.Tokens. A token that cannot be read is none: Renew
+// says so.
+func (k kept) Current(ctx context.Context) (string, error) {
+	token, _ := k.store.Load(ctx, k.key)
+	return token, nil
+}
 
 // Renew implements tunnel.Tokens.
-func (k kept) Renew(_ context.Context, rejected string) (string, error) {
+func (k kept) Renew(ctx context.Context, rejected string) (string, error) {
+	why := errOldToken
 	if rejected == "" {
-		return "", &login.Error{Op: "token for " + k.edge, Err: errNoToken}
+		why = errNoToken
+		if _, err := k.store.Load(ctx, k.key); err != nil {
+			why = errSpoilt
+		}
 	}
-	return "", &login.Error{Op: "token for " + k.edge, Err: errOldToken}
+	return "", &login.Error{Op: "token for " + k.edge, Err: why}
 }
 
 // encode writes the report for machines.

@@ -201,6 +201,31 @@ func TestEdgeCase42_CheckKeepsTheToken(t *testing.T) {
 	}
 }
 
+// TestCheckWithoutAStore: a token that cannot be read is none, and is told without
+// its path; where the keyring is missing, check says what helps, as tcp does.
+func TestCheckWithoutAStore(t *testing.T) {
+	w := newWorld(t)
+	w.spoil(t)
+	for _, c := range []struct {
+		flags []string
+		code  int
+		says  string
+	}{
+		{nil, 4, "   sign in  token                            none is kept on this machine that can be read\n"},
+		{[]string{"--token-store", "keyring"}, 1, "  - --token-store file keeps them "},
+		{[]string{"--token-store", "keyring", "--sign-in"}, 1, "  - --token-store file keeps them "},
+	} {
+		r := new(run)
+		r.main(t, w.check("echo.lab:7", c.flags...)...)
+		if r.code != c.code || !strings.Contains(r.stdout, c.says) || strings.Contains(r.stdout+r.stderr, w.dir) {
+			t.Errorf("%q: exit code %d, want %d, with %q:\n%s%s", c.flags, r.code, c.code, c.says, r.stdout, r.stderr)
+		}
+	}
+	if n := w.Stats().SignIns; n != 0 {
+		t.Errorf("%d sign-ins", n)
+	}
+}
+
 // TestCheckSignsIn does so when it is asked to.
 func TestCheckSignsIn(t *testing.T) {
 	w := newWorld(t)
