@@ -25,7 +25,7 @@ func hintEdgeTLS(err error) string {
 	case is[x509.UnknownAuthorityError](err):
 		return "if that authority is your organisation's, give its certificate with --alternate-ca-path"
 	case is[x509.HostnameError](err):
-		return "give the server's own name with --pomerium-url"
+		return "give the server's own name in --pomerium-url"
 	case is[x509.CertificateInvalidError](err):
 		return "check this machine's clock (date), and the server's certificate"
 	case errors.Is(err, tunnel.ErrNotTLS), errors.Is(err, http.ErrSchemeMismatch):

@@ -43,7 +43,7 @@ func Main(ctx context.Context, p Process) int {
 	out := &checkedWriter{w: p.Stdout}
 	root.SetOut(out)
 	root.SetErr(p.Stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if out.err != nil {
 		err = out.err
 	}
@@ -54,7 +54,7 @@ func Main(ctx context.Context, p Process) int {
 		return exitCode(err) // the user knows why, and a script that it has not got what it asked for
 	}
 	if !is[*toldError](err) {
-		prog.ui().Fatal(err)
+		prog.ui().Fatal(err, hintTo(cmd, err))
 	}
 	return exitCode(err)
 }

@@ -160,9 +160,8 @@ func (u *ui) Failed(destination string, err error) {
 	u.line(line)
 }
 
-// Fatal tells why the program ends.
-func (u *ui) Fatal(err error) {
-	hint := hintFor(err)
+// Fatal tells why the program ends, and what to do.
+func (u *ui) Fatal(err error, hint string) {
 	if u.json != nil {
 		u.json.Error("failed", withHint(hint, "err", err.Error(), "exit", exitCode(err))...)
 		return
