@@ -123,6 +123,20 @@ func TestForgotten(t *testing.T) {
 	}
 }
 
+// TestRefusedCredential: a credential that the edge refuses is no longer there
+// for the existing client, which would believe it for an hour.
+func TestRefusedCredential(t *testing.T) {
+	w := newWorld(t)
+	server := w.EdgeURL().String()
+	cache := kubecred.Cache{Dir: filepath.Join(w.dir, "pomerium-cli", "exec-credential")}
+	noError(t, cache.Save(server, w.StaleToken()))
+	r := &run{env: map[string]string{"KUBERNETES_EXEC_INFO": `{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","spec":{"interactive":false}}`}}
+	r.main(t, w.ask("k8s exec-credential", server)...)
+	if left, err := cache.Load(server); r.code != 4 || r.stdout != "" || left != "" || err != nil {
+		t.Errorf("exit code %d, %s, left behind: %q, %v", r.code, r.stderr, left, err)
+	}
+}
+
 // tokensIn is every token in the files below a directory, and every seal.
 func tokensIn(t *testing.T, dir string) string {
 	t.Helper()
