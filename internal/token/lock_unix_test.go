@@ -71,6 +71,70 @@ func TestSilentOwner(t *testing.T) {
 	})
 }
 
+// Of many who wait for somebody of whom nothing is heard, one breaks the lock, and
+// the others wait for that one.
+func TestSilentOwnerOfMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		_, release := farAway(t, dir)
+		defer release()
+		var signingIn atomic.Int32
+		var all sync.WaitGroup
+		for range 20 {
+			p := newProcess(dir)
+			all.Go(func() {
+				done, err := p.Take(t.Context(), key, nil)
+				if n := signingIn.Add(1); n > 1 {
+					t.Errorf("%d at once", n)
+				}
+				time.Sleep(10 * time.Second) // for the others to look
+				signingIn.Add(-1)
+				must(t, err)
+				done(nil)
+			})
+		}
+		all.Wait()
+	})
+}
+
+// Who waits is told of each owner, once the file says who it is, and that it does
+// not wait for the one before any more.
+func TestOwnersFollowEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		path, release := farAway(t, dir)
+		says := func(content string) {
+			must(t, os.WriteFile(path, []byte(content), 0o600))
+			time.Sleep(time.Second)
+		}
+		p := newProcess(dir)
+		next := p.take(t.Context())
+		time.Sleep(time.Second)
+		says(`{"id":"y","pid":8,"host":"far.test"}`)
+		says(`{"id":"y","pid":8,"host":"far.test","ended":"2026-01-01T00:00:00Z"}`) // the next has the lock, and has not written yet
+		says("")
+		says(`{"id":"z","pid":9,"host":"far.test"}`)
+		says(`{"id":"z","pid":9,"host":"far.test","ended":"2026-01-01T00:00:00Z"}`)
+		release()
+		turn := <-next
+		must(t, turn.err)
+		turn.done(nil)
+		close(p.behind)
+		close(p.over)
+		var behind, over []string
+		for owner := range p.behind {
+			behind = append(behind, owner)
+		}
+		for owner := range p.over {
+			over = append(over, owner)
+		}
+		want := "process 7 on far.test, process 8 on far.test, process 9 on far.test"
+		if strings.Join(behind, ", ") != want || strings.Join(over, ", ") != want {
+			t.Errorf("waited for %q, and then no more for %q", behind, over)
+		}
+	})
+}
+
 // Who waited for a sign-in learns that it failed, whatever the clock of the other
 // machine says.
 func TestEdgeCase43_FailureOfAMachineWithAnotherClock(t *testing.T) {

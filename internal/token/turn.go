@@ -196,10 +196,16 @@ func (l *lock) current() bool {
 }
 
 // remove takes the file of an abandoned turn away, so that another one can be
-// locked. It looks first whether somebody else has done that.
+// locked. Of those who do so at once it is one at a time: between the look and
+// the removal nobody else may put a new file there.
 func (l *lock) remove() error {
-	if !l.current() {
-		return nil
+	guard, err := open(l.file.Name() + ".broken")
+	if err != nil {
+		return err
+	}
+	defer guard.close()
+	if free, err := guard.try(); err != nil || !free || !l.current() {
+		return err
 	}
 	return os.Remove(l.file.Name())
 }
