@@ -18,9 +18,19 @@ func TestServiceAccount(t *testing.T) {
 	}
 	got, err := a.Renew(t.Context(), canary)
 	result{got, err}.wantError(t, "service account: refused by the edge")
-	if !errors.Is(err, login.ErrRefused) {
+	if !errors.Is(err, login.ErrRefused) || !ofAccount(err) {
 		t.Error(err)
 	}
+	a = &login.ServiceAccount{Token: canary, File: filepath.Join(t.TempDir(), "absent")}
+	if got, err := a.Current(t.Context()); got != canary || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// ofAccount says whether an error tells that no person can sign in.
+func ofAccount(err error) bool {
+	var e *login.Error
+	return errors.As(err, &e) && e.Account
 }
 
 func TestServiceAccountFile(t *testing.T) {
@@ -76,6 +86,9 @@ func TestServiceAccountRefuses(t *testing.T) {
 		result{got, err}.wantError(t, test.want)
 		got, err = test.account.Renew(t.Context(), "")
 		result{got, err}.wantError(t, test.want)
+		if !ofAccount(err) {
+			t.Errorf("%v: nobody can sign in for it", err)
+		}
 	}
 }
 
@@ -89,6 +102,7 @@ func TestServiceAccountExpired(t *testing.T) {
 		`{"exp":1767225600}`:   "refused by the edge: it expired on 2026-01-01",
 		`{"exp":1767225600.5}`: "refused by the edge: it expired on 2026-01-01",
 		`{"exp":33000000000}`:  "refused by the edge",
+		`{"exp":-1}`:           "refused by the edge",
 		`{"exp":1e300}`:        "refused by the edge",
 		`{"exp":"soon"}`:       "refused by the edge",
 		`{}`:                   "refused by the edge",

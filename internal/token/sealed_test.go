@@ -18,6 +18,7 @@ import (
 type ring struct {
 	mu      sync.Mutex
 	err     error
+	full    bool // it takes no more
 	secrets map[string]string
 }
 
@@ -32,6 +33,9 @@ func (r *ring) Save(_ context.Context, name, secret string) error {
 	defer r.mu.Unlock()
 	if r.secrets == nil {
 		r.secrets = make(map[string]string)
+	}
+	if r.full {
+		return errors.New("the keyring is full")
 	}
 	r.secrets[name] = secret
 	return r.err
@@ -68,6 +72,12 @@ func TestSealed(t *testing.T) {
 			}
 		}
 		expect(t, &token.Sealed{Dir: s.Dir, Ring: s.Ring}, key, secret)
+	}
+	before, err := os.ReadFile(sealedFile(t, s))
+	must(t, err)
+	must(t, s.Save(t.Context(), key, strings.Repeat("canary", 20<<10)))
+	if after, err := os.ReadFile(sealedFile(t, s)); err != nil || string(after) == string(before) {
+		t.Errorf("sealed twice with the same nonce, %v", err)
 	}
 	if len(s.Ring.(*ring).secrets) != 1 {
 		t.Errorf("%d secrets", len(s.Ring.(*ring).secrets))
@@ -162,6 +172,19 @@ func TestNoRing(t *testing.T) {
 				t.Errorf("made %v", files)
 			}
 		})
+	}
+}
+
+// A key that the keyring does not take seals nothing: it would be lost with this
+// run, and all tokens with it.
+func TestFullRing(t *testing.T) {
+	s := &token.Sealed{Dir: t.TempDir(), Ring: &ring{full: true}}
+	for range 2 {
+		for _, err := range []error{s.Open(t.Context()), s.Save(t.Context(), key, "canary")} {
+			if err == nil || !strings.Contains(err.Error(), "the keyring is full") {
+				t.Errorf("got %v", err)
+			}
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package token_test
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -211,14 +212,15 @@ func TestUnusableDirectory(t *testing.T) {
 }
 
 func TestSaveRefusesWhatIsNoToken(t *testing.T) {
-	f := token.File{Dir: t.TempDir()}
-	must(t, f.Save(t.Context(), key, "abc"))
-	for _, bad := range []string{"", "a b", "a\nb"} {
-		if err := f.Save(t.Context(), key, bad); err == nil {
-			t.Errorf("%q was saved", bad)
+	for _, s := range []store{token.File{Dir: t.TempDir()}, sealed(t)} {
+		must(t, s.Save(t.Context(), key, "abc"))
+		for _, bad := range []string{"", "a b", "a\nb"} {
+			if err := s.Save(t.Context(), key, bad); err == nil {
+				t.Errorf("%q was saved", bad)
+			}
 		}
+		expect(t, s, key, "abc")
 	}
-	expect(t, f, key, "abc")
 }
 
 // A failed replacement leaves neither half a file nor a temporary one.
@@ -233,6 +235,31 @@ func TestFailedSaveLeavesNothing(t *testing.T) {
 	}
 	if files := list(t, f.Dir); len(files) != 1 {
 		t.Errorf("left behind: %v", files)
+	}
+}
+
+// What cannot be dropped is an error: nobody is to believe that it is gone.
+func TestNotDropped(t *testing.T) {
+	for name, keep := range map[string]func(t *testing.T, dir string) error{
+		"file": func(t *testing.T, dir string) error { return token.File{Dir: dir}.Save(t.Context(), key, "abc") },
+		"sealed": func(t *testing.T, dir string) error {
+			return (&token.Sealed{Dir: dir, Ring: new(ring)}).Save(t.Context(), key, "abc")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			must(t, keep(t, dir))
+			for _, file := range list(t, dir) {
+				must(t, os.Remove(filepath.Join(dir, file)))
+				must(t, os.MkdirAll(filepath.Join(dir, file, "in the way"), 0o700)) // which not even root removes so
+			}
+			if was, err := token.Forget(dir, key); was || err == nil {
+				t.Errorf("forgotten: %t, %v", was, err)
+			}
+			if err := errors.Join(token.File{Dir: dir}.Clear(t.Context()), (&token.Sealed{Dir: dir}).Clear(t.Context())); err == nil {
+				t.Error("cleared")
+			}
+		})
 	}
 }
 
@@ -252,6 +279,11 @@ func TestHalfMadeFilesGo(t *testing.T) {
 	if files := list(t, f.Dir); len(files) != 2 || files[0] != filepath.Base(now) {
 		t.Errorf("left behind: %v", files)
 	}
+	must(t, os.Chtimes(now, old, old))
+	if was, err := token.Forget(f.Dir, key); !was || err != nil || len(list(t, f.Dir)) != 0 {
+		t.Errorf("forgotten: %t, %v; left behind: %v", was, err, list(t, f.Dir))
+	}
+	must(t, os.WriteFile(now, []byte("canary"), 0o600))
 	must(t, f.Clear(t.Context()))
 	if files := list(t, f.Dir); len(files) != 0 {
 		t.Errorf("left behind: %v", files)

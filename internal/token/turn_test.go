@@ -136,6 +136,22 @@ func TestEdgeCase43_FailureCountsForAllWhoWaited(t *testing.T) {
 	}
 }
 
+// However much there is to say of a failure, the file has room for it: who waited
+// would begin another sign-in.
+func TestEdgeCase43_LongFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		turn := <-newProcess(dir).take(t.Context())
+		must(t, turn.err)
+		next := newProcess(dir).take(t.Context())
+		time.Sleep(time.Minute)
+		turn.done(errors.New(strings.Repeat("<", 9<<10)))
+		if turn := <-next; turn.err == nil || !strings.Contains(turn.err.Error(), "failed: <<<") || len(turn.err.Error()) > 600 {
+			t.Errorf("got %v", turn.err)
+		}
+	})
+}
+
 func TestWaitingEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -247,7 +263,12 @@ func FuzzOwner(f *testing.F) {
 // The file says whose turn it is, to who looks there, and no other user can.
 func TestLockFile(t *testing.T) {
 	dir := t.TempDir()
-	turn := <-newProcess(dir).take(t.Context())
+	before := newProcess(dir)
+	before.Command = strings.Repeat("x", 1<<10) // nothing is left of it
+	turn := <-before.take(t.Context())
+	must(t, turn.err)
+	turn.done(nil)
+	turn = <-newProcess(dir).take(t.Context())
 	must(t, turn.err)
 	content, err := os.ReadFile(lockFile(t, dir))
 	must(t, err)
