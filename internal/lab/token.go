@@ -20,8 +20,9 @@ const (
 	good
 )
 
-// sessions makes tokens that look like the server's (a JWS without exp; PROTOCOL.md 4.4) and knows
-// which of them have a session.
+// sessions makes tokens that look like the server's (a JWS; PROTOCOL.md 4.4) and knows
+// which of them have a session. Their exp means nothing, as that of servers v0.32.0 to v0.32.5, but for
+// a service account.
 type sessions struct {
 	key []byte
 	mu  sync.Mutex
@@ -35,7 +36,7 @@ func newSessions() *sessions {
 // issue returns a new token whose session is in the given state.
 func (s *sessions) issue(st state, issuer string) string {
 	claims, _ := json.Marshal(map[string]any{ // strings and numbers only: cannot fail
-		"jti": rand.Text(), "sub": "demo", "idp_id": "lab", "iat": time.Now().Unix(), "iss": issuer,
+		"jti": rand.Text(), "sub": "demo", "idp_id": "lab", "iat": time.Now().Unix(), "iss": issuer, "exp": time.Now().Add(time.Hour).Unix(),
 		"aud": []string{issuer, "127.0.0.1"}, "databroker_server_version": 1, "databroker_record_version": 1,
 	})
 	b64 := base64.RawURLEncoding
