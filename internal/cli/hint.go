@@ -2,9 +2,6 @@ package cli
 
 import (
 	"errors"
-	"strings"
-
-	"github.com/spf13/cobra"
 
 	"github.com/pomerium/pomerium-cli/internal/kubecred"
 	"github.com/pomerium/pomerium-cli/internal/listen"
@@ -52,16 +49,6 @@ func hintFor(err error) string {
 		}
 	}
 	return ""
-}
-
-// hintTo is the remedy in the words of the command that failed: most take the
-// server as an argument, and know no flag for it.
-func hintTo(cmd *cobra.Command, err error) string {
-	hint := hintFor(err)
-	if cmd.Flags().Lookup("pomerium-url") == nil {
-		hint = strings.ReplaceAll(hint, "--pomerium-url", "the server's URL")
-	}
-	return hint
 }
 
 // as finds an error of type E in err's chain.

@@ -43,7 +43,7 @@ func Main(ctx context.Context, p Process) int {
 	out := &checkedWriter{w: p.Stdout}
 	root.SetOut(out)
 	root.SetErr(p.Stderr)
-	cmd, err := root.ExecuteContextC(ctx)
+	err := root.ExecuteContext(ctx)
 	if out.err != nil {
 		err = out.err
 	}
@@ -54,7 +54,7 @@ func Main(ctx context.Context, p Process) int {
 		return exitCode(err) // the user knows why, and a script that it has not got what it asked for
 	}
 	if !is[*toldError](err) {
-		prog.ui().Fatal(err, hintTo(cmd, err))
+		prog.ui().Fatal(err)
 	}
 	return exitCode(err)
 }
@@ -81,7 +81,13 @@ func (p *program) root() *cobra.Command {
 			}
 			return &unknownCommand{name: args[0], similar: cmd.SuggestionsFor(args[0])}
 		},
-		PersistentPreRunE: func(*cobra.Command, []string) error { return p.checkLogging() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := p.checkLogging(); err != nil {
+				return err
+			}
+			p.ui().command = cmd
+			return nil
+		},
 	}
 	root.PersistentFlags().StringVar(&p.logFormat, "log-format", "text", "`format` of messages: text, or json (one object a line)")
 	root.PersistentFlags().StringVar(&p.logLevel, "log-level", "", "least `level` of log records: debug, info, warn, error\n(default $LOG_LEVEL, or info)")

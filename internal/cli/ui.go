@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/lmittmann/tint"
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/pomerium/pomerium-cli/tunnel"
@@ -24,6 +25,8 @@ type ui struct {
 	paint painter
 	live  bool // a terminal, on which a line may be written over
 	waits waits
+
+	command *cobra.Command // that runs; nil before there is one
 }
 
 // ui makes the screen when it is first needed: before the flags have been
@@ -148,7 +151,7 @@ func (u *ui) Failed(destination string, err error) {
 	if tunnel.Lost(err) {
 		return // told once for the connection, not for each of its tunnels
 	}
-	hint := hintFor(err)
+	hint := u.hint(err)
 	if u.json != nil {
 		u.json.Error("tunnel failed", withHint(hint, "destination", destination, "err", err.Error())...)
 		return
@@ -161,7 +164,8 @@ func (u *ui) Failed(destination string, err error) {
 }
 
 // Fatal tells why the program ends, and what to do.
-func (u *ui) Fatal(err error, hint string) {
+func (u *ui) Fatal(err error) {
+	hint := u.hint(err)
 	if u.json != nil {
 		u.json.Error("failed", withHint(hint, "err", err.Error(), "exit", exitCode(err))...)
 		return
@@ -170,6 +174,16 @@ func (u *ui) Fatal(err error, hint string) {
 	if hint != "" {
 		u.line(u.paint.dim("hint: " + hint))
 	}
+}
+
+// hint is the remedy in the words of the command that runs: most take the server
+// as an argument, and know no flag for it.
+func (u *ui) hint(err error) string {
+	text := hintFor(err)
+	if u.command != nil && u.command.Flags().Lookup("pomerium-url") == nil {
+		text = strings.ReplaceAll(text, "--pomerium-url", "the server's URL")
+	}
+	return text
 }
 
 func withHint(hint string, attrs ...any) []any {
