@@ -347,3 +347,27 @@ func TestEdgeCase50_ExitCodes(t *testing.T) {
 		t.Errorf("%d connections to the edge were direct", n)
 	}
 }
+
+// TestEdgeCase50_EachCommand: what cannot be meant is refused by each command that
+// takes it, before anything opens.
+func TestEdgeCase50_EachCommand(t *testing.T) {
+	const server = "https://edge.example.com"
+	for _, command := range []string{"tcp db:1", "check db:1", "auth " + server, "login " + server, "whoami " + server,
+		"routes list " + server, "routes connect " + server, "k8s exec-credential " + server, "k8s configure --dry-run " + server, "ssh-config db"} {
+		for flags, says := range map[string]string{
+			"--forward-proxy socks4://a":                      "--forward-proxy: socks4:// is not spoken here",
+			"--forward-proxy http://a --pre-proxy direct":     "--pre-proxy: a proxy is needed here",
+			"--forward-proxy http://a --forward-proxy-spn x":  `--forward-proxy-spn "x": not of the form`,
+			"--forward-proxy http://a --forward-proxy-auth x": "--forward-proxy-auth: ",
+			"--token-store x":                                 `--token-store "x": not file, keyring or memory`,
+			"--browser-cmd '":                                 "--browser-cmd: a quote is not closed",
+			"--alternate-ca-path missing":                     "--alternate-ca-path missing: ",
+		} {
+			r := new(run)
+			r.main(t, strings.Fields(command+" "+flags)...)
+			if r.code != 2 || r.stdout != "" || !strings.HasPrefix(r.stderr, "error: "+says) {
+				t.Errorf("%s %s: exit code %d, %q, %s", command, flags, r.code, r.stdout, r.stderr)
+			}
+		}
+	}
+}

@@ -79,6 +79,9 @@ func (p *program) cluster(cmd *cobra.Command, args []string, f configureFlags) (
 	if err != nil {
 		return c, err
 	}
+	if _, err := r.ways(cmd.Context(), server); err != nil { // the plugin would say so, at each kubectl
+		return c, err
+	}
 	flags, err := passOn(cmd)
 	if err != nil {
 		return c, err
@@ -109,11 +112,14 @@ func kubectlProxy(r *reach) string {
 	if len(r.forwardProxy) != 1 || len(r.preProxy) > 0 {
 		return ""
 	}
-	scheme, _, ok := strings.Cut(r.forwardProxy[0], "://")
-	if !ok || !slices.Contains([]string{"http", "https", "socks5"}, scheme) {
-		return ""
+	scheme, rest, _ := strings.Cut(r.forwardProxy[0], "://")
+	switch scheme {
+	case "http", "https", "socks5":
+		return r.forwardProxy[0]
+	case "socks5h": // kubectl's socks5 has the proxy look names up, too
+		return "socks5://" + rest
 	}
-	return r.forwardProxy[0]
+	return ""
 }
 
 // setAll puts the entries of a cluster where they belong.
