@@ -36,6 +36,20 @@ func elsewhere(t *testing.T, page string) (addr string) {
 // signInAt is how a terminal shows where to sign in.
 var signInAt = regexp.MustCompile(`sign in at \S*?(http://\S+?)(\x1b|\s)`)
 
+// TestUnlockedByAPerson: who sits at a terminal is asked to unlock the keyring, and
+// then tokens are kept with it.
+func TestUnlockedByAPerson(t *testing.T) {
+	w := worldOf(t, lab.Config{LocalCallback: true})
+	ring := newKeyring(nil)
+	ring.locked = true
+	p, page, wait := signingIn(t, t.Context(), w, &run{keyring: ring}, "--token-store", "keyring", "--no-browser")
+	p.types(elsewhere(t, page))
+	wait()
+	if got := strings.Join(w.files(t), " "); got != ".lock .lock .sealed" {
+		t.Errorf("files: %s", got)
+	}
+}
+
 // signingIn runs a tunnel for standard input whose sign-in a person sees, who
 // has no browser there.
 func signingIn(t *testing.T, ctx context.Context, w *world, r *run, more ...string) (p *person, page string, wait func()) {

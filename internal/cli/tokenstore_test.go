@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -137,6 +138,49 @@ func TestRefusedCredential(t *testing.T) {
 	}
 }
 
+// TestAllForgotten: logout --all drops the tokens of all servers, wherever they are
+// kept, and does not say so where it cannot.
+func TestAllForgotten(t *testing.T) {
+	dir := filepath.Join(newWorld(t).dir, "pomerium-cli")
+	jwts := filepath.Join(dir, "jwts")
+	noError(t, token.File{Dir: jwts}.Save(t.Context(), "edge.test:443|true", "a.b.c"))
+	noError(t, (&token.Sealed{Dir: jwts, Ring: newKeyring(nil).open(true)}).Save(t.Context(), "other.test:443|true", "d.e.f"))
+	noError(t, kubecred.Cache{Dir: filepath.Join(dir, "exec-credential")}.Save("https://edge.test", "a.b.c"))
+	r := new(run)
+	r.main(t, "logout", "--all")
+	if left := tokensIn(t, dir); r.code != 0 || r.stderr != "all tokens are forgotten\n" || left != "" {
+		t.Errorf("exit code %d, %q, left behind: %s", r.code, r.stderr, left)
+	}
+	noError(t, os.MkdirAll(filepath.Join(jwts, "x.jwt", "in the way"), 0o700)) // which not even root removes so
+	r.main(t, "logout", "--all")
+	if r.code != 1 || !strings.Contains(r.stderr, "error: forgetting tokens: ") || strings.Contains(r.stderr, "are forgotten") {
+		t.Errorf("exit code %d, %q", r.code, r.stderr)
+	}
+}
+
+// TestEdgeCase43_CancelledBeforeTheFirstTunnel: a listener that was there when the
+// sign-in of another process was cancelled begins none of its own at once, though
+// nobody had connected to it by then.
+func TestEdgeCase43_CancelledBeforeTheFirstTunnel(t *testing.T) {
+	w := newWorld(t)
+	lines := make(chan string, 100)
+	l := watched(t, nil, func(line string) { lines <- line }, w.tcp("echo.lab:7")...)
+	other := &token.Turns{Dir: filepath.Join(w.dir, "pomerium-cli", "jwts"), Command: "pomerium-cli login"}
+	done, err := other.Take(t.Context(), token.Key(w.EdgeURL()), nil)
+	noError(t, err)
+	done(context.Canceled)
+	if c, err := net.Dial("tcp", l.addr); err == nil { // else it is reset already
+		defer c.Close()
+	}
+	if line := <-lines; !strings.Contains(line, "(pomerium-cli login) was cancelled") {
+		t.Errorf("it said %s", line)
+	}
+	l.end()
+	if strings.Contains(l.stderr, "sign in at") {
+		t.Errorf("it said %s", l.stderr)
+	}
+}
+
 // tokensIn is every token in the files below a directory, and every seal.
 func tokensIn(t *testing.T, dir string) string {
 	t.Helper()
@@ -164,16 +208,20 @@ func noError(t *testing.T, err error) {
 // no browser opens.
 func TestTokenStoreWithoutKeyring(t *testing.T) {
 	w := newWorld(t)
-	r := new(run)
-	r.main(t, w.tcp("echo.lab:7", "--token-store", "keyring", "--listen", "-")...)
-	if r.code != 1 || !strings.Contains(r.stderr, "keeping tokens in the keyring: ") || !strings.Contains(r.stderr, "hint: --token-store file") {
-		t.Errorf("exit code %d: %s", r.code, r.stderr)
-	}
-	if strings.Contains(r.stderr, "sign in at") {
-		t.Errorf("a sign-in was begun: %s", r.stderr)
+	locked := newKeyring(nil)
+	locked.locked = true // and nobody is there who could unlock it
+	for hint, ring := range map[string]keyrings{"hint: --token-store file": {}, "hint: unlock the keyring; or --token-store file": locked} {
+		r := &run{keyring: ring}
+		r.main(t, w.tcp("echo.lab:7", "--token-store", "keyring", "--listen", "-")...)
+		if r.code != 1 || !strings.Contains(r.stderr, "keeping tokens in the keyring: ") || !strings.Contains(r.stderr, hint) {
+			t.Errorf("exit code %d, without %q: %s", r.code, hint, r.stderr)
+		}
+		if strings.Contains(r.stderr, "sign in at") {
+			t.Errorf("a sign-in was begun: %s", r.stderr)
+		}
 	}
 	// Who has a service account keeps nothing, and needs no keyring.
-	r = &run{stdin: "x", env: map[string]string{"POMERIUM_SERVICE_ACCOUNT": w.Token()}}
+	r := &run{stdin: "x", env: map[string]string{"POMERIUM_SERVICE_ACCOUNT": w.Token()}}
 	r.main(t, w.tcp("echo.lab:7", "--token-store", "keyring", "--listen", "-")...)
 	if r.code != 0 {
 		t.Errorf("exit code %d: %s", r.code, r.stderr)
@@ -228,6 +276,12 @@ func TestTokenCannotBeKept(t *testing.T) {
 		"no directory": {func(t *testing.T, w *world) {
 			w.file(t, "pomerium-cli", nil) // in the directory's place: not even root writes below it
 		}, "cannot keep the token"},
+		"no lock": {func(t *testing.T, w *world) {
+			w.file(t, "pomerium-cli", nil)
+		}, "sign-ins of several processes cannot be made one"},
+		"no home": {func(t *testing.T, w *world) {
+			livesIn(t, "")
+		}, "tokens are kept in memory only"},
 		"broken file": {func(t *testing.T, w *world) {
 			w.spoil(t)
 		}, "cannot read the kept token"},
