@@ -111,7 +111,7 @@ func TestKubeconfigContext(t *testing.T) {
 func TestKubeconfigStyles(t *testing.T) {
 	for _, text := range []string{
 		`{"clusters":[]}`, "- a\n", " clusters:\n", "clusters: [{name: a}]\n", "clusters:\n- {name: a}\n", "clusters:\n-\n  name: a\n",
-		"clusters:\n- &a\n  name: a\n", "clusters:\n- name: a\n  cluster: &x\n    server: y\n", "\"clusters\": []\n", "clusters: []\nclusters: []\n",
+		"clusters:\n- &a\n  name: a\n", "clusters:\n- name: a\n  cluster: &x\n    server: y\n", "clusters:\n- name: a\n  cluster:\n    <<: *x\n", "\"clusters\": []\n", "clusters: []\nclusters: []\n",
 		"a: b\n---\nc: d\n", "clusters:\n\t- name: a\n", "clusters:\n  a: b\n", "clusters: []\n- name: a\n",
 	} {
 		k, err := kubecred.ParseKubeconfig(text)
