@@ -99,5 +99,8 @@ func EditSSHConfig(text, host string, add bool) (string, error) {
 // SSHMarker is a line of ours.
 const SSHMarker = sshBegin
 
+// PrintRoutes prints the list of routes.
+var PrintRoutes = printRoutes
+
 // QuoteSh makes one word of a shell.
 var QuoteSh = quoteSh
