@@ -551,7 +551,7 @@ func TestEdgeCase44_SignIn(t *testing.T) {
 				if status != 200 {
 					length = "Content-Length: 0\r\n"
 				}
-				fmt.Fprintf(c, "HTTP/1.1 %d x\r\nLocation: https://nowhere.test/\r\n%s\r\n", status, length)
+				fmt.Fprintf(c, "HTTP/1.1 %d x\r\nLocation: https://nowhere.test/.pomerium/sign_in\r\n%s\r\n", status, length)
 			})
 			tok := &tokens{current: "a", next: strings.Fields(test.next)}
 			c := &tunnel.Client{Edge: &url.URL{Scheme: "http", Host: addr}, Tokens: tok}

@@ -157,6 +157,8 @@ var troubles = []struct {
 	{errors.New("remote error: tls: certificate required"), "--client-cert", 1},
 
 	{&edge.AnswerError{Edge: "pomerium.example.com", Destination: "db:1", Status: 500, Reason: "ERROR: a page of squid"}, "have pomerium.example.com exempted from TLS inspection, or choose another way with --forward-proxy", 3},
+	{&edge.AnswerError{Edge: "pomerium.example.com", Destination: "db:1", Status: 302, Astray: "block.example.com", Reason: "sent on to block.example.com"}, "have pomerium.example.com exempted from TLS inspection", 3},
+	{&edge.AnswerError{Edge: "pomerium.example.com:80", Destination: "db:1", Status: 301, Astray: "pomerium.example.com", Reason: "sent on to pomerium.example.com"}, "check that --pomerium-url begins with https://", 5},
 	{atEdge("connect", tunnel.ErrNoAnswer), "have pomerium.example.com exempted from TLS inspection", 3},
 	{answer(403, edge.AuthorNone, ""), "give pomerium-cli tcp a TCP route", 5},
 	{answer(403, edge.AuthorPomerium, "Forbidden"), "mention request id id-1", 5},

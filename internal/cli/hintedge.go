@@ -56,17 +56,25 @@ func hintInspection(err error) string {
 }
 
 // inspected names the edge in whose place something else has answered a CONNECT,
-// or nobody has. The edge's own answers are signed.
+// or nobody has. The edge's own answers are signed; a redirect to the same host is
+// of another server there, or wants https.
 func inspected(err error) (server string) {
 	answer, answered := as[*edge.AnswerError](err)
 	silent, ok := as[*tunnel.Error](err)
 	switch {
-	case answered && answer.Author == edge.AuthorNone && answer.Reason != "" && answer.Destination != "" && !answer.SignIn():
+	case answered && answer.Author == edge.AuthorNone && answer.Reason != "" && answer.Destination != "" && !answer.SignIn() && !itself(answer):
 		return answer.Edge
 	case ok && errors.Is(err, tunnel.ErrNoAnswer):
 		return silent.Edge
 	}
 	return ""
+}
+
+// itself reports whether an edge leads to itself, and not to a page of Pomerium's.
+func itself(e *edge.AnswerError) bool {
+	host, _, _ := strings.Cut(e.Edge, ":")
+	to, _, _ := strings.Cut(e.Astray, ":")
+	return strings.EqualFold(host, to)
 }
 
 // edgeAnswers are remedies for what the edge says, by status.
@@ -98,7 +106,7 @@ func hintEdgeAnswer(err error) string {
 	case e.Status >= 500:
 		return "the server cannot reach the destination just now: try again, or ask whoever runs " + e.Edge + mention(e.RequestID) + "; --log-level debug tells more"
 	}
-	return "check that --pomerium-url is a Pomerium server"
+	return "check that --pomerium-url begins with https:// and is a Pomerium server"
 }
 
 func mention(requestID string) string {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 )
@@ -48,6 +49,7 @@ type AnswerError struct {
 	Author      Author
 	Reason      string // plain text of one line, may be empty
 	RequestID   string // what an administrator finds in the edge's log; may be empty
+	Astray      string // the host that a redirect leads to, if to a page that is not Pomerium's
 }
 
 // NewAnswerError reads an answer: the status, the header, and as much of the
@@ -80,18 +82,36 @@ func NewAnswerError(edge, destination string, status int, h http.Header, body []
 	if e.Author == AuthorNone && text != "" && strings.EqualFold(h.Get("Server"), "envoy") {
 		e.Author = AuthorProxy
 	}
+	if host := strayHost(h); host != "" && e.redirects() && e.Author != AuthorPomerium {
+		e.Astray = plain(host, maxReason)
+		e.Reason = "sent on to " + e.Astray
+	}
 	return e
 }
 
-// SignIn reports whether the answer means that the edge wants a sign-in. Where
-// a redirect leads is of no interest: it is meant for a browser's page view.
+// SignIn reports whether the answer means that the edge wants a sign-in: a 401,
+// or a redirect, which is not followed. One that leads elsewhere is of a box that
+// opens TLS on the way, or of a server that is no edge.
 func (e *AnswerError) SignIn() bool {
+	return e.Status == http.StatusUnauthorized || e.redirects() && e.Astray == ""
+}
+
+func (e *AnswerError) redirects() bool {
 	switch e.Status {
-	case http.StatusUnauthorized, http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
-		http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 		return true
 	}
 	return false
+}
+
+// strayHost is the host that an answer points to, "" if that is a page of
+// Pomerium's, on whatever host, or not told.
+func strayHost(h http.Header) string {
+	u, err := url.Parse(h.Get("Location"))
+	if err != nil || strings.HasPrefix(u.Path, "/.pomerium/") {
+		return ""
+	}
+	return u.Host
 }
 
 // Error names the edge, the status, the destination, the reason and the

@@ -201,6 +201,38 @@ func TestEdgeCase44_SignIn(t *testing.T) {
 	}
 }
 
+// A redirect to anywhere else is not the edge's word about a token.
+func TestEdgeCase44_Astray(t *testing.T) {
+	intercepted := http.Header{"X-Pomerium-Intercepted-Response": {"true"}}
+	for location, c := range map[string]struct {
+		more   http.Header
+		signIn bool
+		reason string
+	}{
+		"https://authenticate.test/.pomerium/sign_in?x=y": {nil, true, ""},
+		"/.pomerium/webauthn":                             {nil, true, ""},
+		"/elsewhere":                                      {nil, true, ""},
+		"https://%zz/":                                    {nil, true, ""},
+		"https://idp.test/login":                          {intercepted, true, ""},
+		"https://user:canary@block.test/why?url=canary":   {nil, false, "sent on to block.test"},
+	} {
+		for _, status := range []int{301, 302, 303, 307, 308} {
+			h := c.more.Clone()
+			if h == nil {
+				h = http.Header{}
+			}
+			h.Set("Location", location)
+			e := edge.NewAnswerError("e", "d:1", status, h, nil)
+			if e.SignIn() != c.signIn || e.Reason != c.reason {
+				t.Errorf("%d to %s: %t, %q", status, location, e.SignIn(), e.Reason)
+			}
+		}
+		if !edge.NewAnswerError("e", "d:1", 401, http.Header{"Location": {location}}, nil).SignIn() {
+			t.Errorf("401 with %s", location)
+		}
+	}
+}
+
 func TestAuthorString(t *testing.T) {
 	for author, want := range map[edge.Author]string{edge.AuthorNone: "none", edge.AuthorPomerium: "pomerium", edge.AuthorProxy: "proxy"} {
 		if author.String() != want {
