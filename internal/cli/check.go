@@ -192,11 +192,10 @@ func (w *parts) walk(r route, ways []proxy.Way, f checkFlags) (*check.Walk, erro
 	switch {
 	case w.plan.account != nil:
 		walk.Who = "service-account"
-	case f.signIn:
-		walk.Tokens = opened{walk.Tokens, w.openStore}
-	default:
-		walk.Tokens = opened{kept{w.tokenStore(), token.Key(r.edge), edge.Host(r.edge)}, w.openStore}
+	case !f.signIn:
+		walk.Tokens = kept{w.tokenStore(), token.Key(r.edge), edge.Host(r.edge)}
 	}
+	walk.Tokens = opened{walk.Tokens, w.openStore}
 	walk.Client = func(way proxy.Way) *tunnel.Client { return w.client(r.edge, way.DialContext, walk.Tokens) }
 	return walk, nil
 }

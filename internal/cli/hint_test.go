@@ -159,6 +159,7 @@ var troubles = []struct {
 	{&edge.AnswerError{Edge: "pomerium.example.com", Destination: "db:1", Status: 500, Reason: "ERROR: a page of squid"}, "have pomerium.example.com exempted from TLS inspection, or choose another way with --forward-proxy", 3},
 	{&edge.AnswerError{Edge: "pomerium.example.com", Destination: "db:1", Status: 302, Astray: "block.example.com", Reason: "sent on to block.example.com"}, "have pomerium.example.com exempted from TLS inspection", 3},
 	{&edge.AnswerError{Edge: "pomerium.example.com:80", Destination: "db:1", Status: 301, Astray: "pomerium.example.com", Reason: "sent on to pomerium.example.com"}, "check that --pomerium-url begins with https://", 5},
+	{&edge.AnswerError{Edge: "[2001:db8::1]", Destination: "db:1", Status: 302, Astray: "[2001:db8::2]", Reason: "sent on to [2001:db8::2]"}, "have [2001:db8::1] exempted from TLS inspection", 3},
 	{atEdge("connect", tunnel.ErrNoAnswer), "have pomerium.example.com exempted from TLS inspection", 3},
 	{answer(403, edge.AuthorNone, ""), "give pomerium-cli tcp a TCP route", 5},
 	{answer(403, edge.AuthorPomerium, "Forbidden"), "mention request id id-1", 5},

@@ -72,9 +72,8 @@ func inspected(err error) (server string) {
 
 // itself reports whether an edge leads to itself, and not to a page of Pomerium's.
 func itself(e *edge.AnswerError) bool {
-	host, _, _ := strings.Cut(e.Edge, ":")
-	to, _, _ := strings.Cut(e.Astray, ":")
-	return strings.EqualFold(host, to)
+	edge, to := url.URL{Host: e.Edge}, url.URL{Host: e.Astray}
+	return strings.EqualFold(edge.Hostname(), to.Hostname())
 }
 
 // edgeAnswers are remedies for what the edge says, by status.

@@ -28,6 +28,7 @@ type program struct {
 	logFormat string
 	logLevel  string
 	screen    *ui
+	command   *cobra.Command // that runs; nil before there is one
 }
 
 // Main runs one command and returns the code to exit with: see exit.go. A
@@ -82,11 +83,8 @@ func (p *program) root() *cobra.Command {
 			return &unknownCommand{name: args[0], similar: cmd.SuggestionsFor(args[0])}
 		},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			if err := p.checkLogging(); err != nil {
-				return err
-			}
-			p.ui().command = cmd
-			return nil
+			p.command = cmd
+			return p.checkLogging()
 		},
 	}
 	root.PersistentFlags().StringVar(&p.logFormat, "log-format", "text", "`format` of messages: text, or json (one object a line)")

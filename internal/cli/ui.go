@@ -26,7 +26,7 @@ type ui struct {
 	live  bool // a terminal, on which a line may be written over
 	waits waits
 
-	command *cobra.Command // that runs; nil before there is one
+	command *cobra.Command // in whose words hints are; nil: in those of tcp
 }
 
 // ui makes the screen when it is first needed: before the flags have been
@@ -34,6 +34,7 @@ type ui struct {
 func (p *program) ui() *ui {
 	if p.screen == nil {
 		p.screen = newUI(p.Stderr, p.logFormat == "json", p.level(), p.Getenv)
+		p.screen.command = p.command
 	}
 	return p.screen
 }
